@@ -1,0 +1,48 @@
+"""Pretrained diffusers DDPMs become spiking U-Nets at 4 time steps.
+
+Importing this package makes `SpikingUNet2DModel` known to diffusers pipelines. Names are loaded on first use, so that
+``a2s --help`` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ann2snn_diffusion.calibrate import CalibrationSpec
+    from ann2snn_diffusion.conversion import Conversion, convert
+    from ann2snn_diffusion.neuron import analog
+    from ann2snn_diffusion.rules import Site, spiking_synapse, to_spiking
+    from ann2snn_diffusion.source import load_source
+    from ann2snn_diffusion.spec import SpikeSpec
+    from ann2snn_diffusion.unet import SpikingUNet2DModel
+
+__all__ = [
+    "CalibrationSpec",
+    "Conversion",
+    "Site",
+    "SpikeSpec",
+    "SpikingUNet2DModel",
+    "analog",
+    "convert",
+    "load_source",
+    "spiking_synapse",
+    "to_spiking",
+]
+HOMES = {
+    "calibrate": ("CalibrationSpec",),
+    "conversion": ("Conversion", "convert"),
+    "neuron": ("analog",),
+    "rules": ("Site", "spiking_synapse", "to_spiking"),
+    "source": ("load_source",),
+    "spec": ("SpikeSpec",),
+    "unet": ("SpikingUNet2DModel",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

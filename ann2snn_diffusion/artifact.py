@@ -1,0 +1,58 @@
+"""Result folders that are either complete or absent."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ann2snn_diffusion.errors import A2SError
+
+
+class OutputError(A2SError):
+    """The result cannot be written."""
+
+
+def refuse_existing(folder: Path, force: bool) -> None:
+    """Check an output folder before any work is done.
+
+    Raises:
+        OutputError: it exists and ``force`` is false, or its parent is not a writable folder.
+    """
+    if folder.exists() and not force:
+        raise OutputError(f"{folder} exists already; choose another output with -o, or replace it with --force.")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; expected a folder or nothing.")
+
+
+@contextmanager
+def new_folder(folder: Path, force: bool = False) -> Iterator[Path]:
+    """A temporary folder beside ``folder`` that takes its name when the block ends well, and vanishes otherwise.
+
+    Raises:
+        OutputError: see `refuse_existing`; or the disk is full.
+    """
+    refuse_existing(folder, force)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be created: {error.strerror or error}.") from error
+    try:
+        yield partial
+        partial.chmod(0o755)
+        if folder.exists():
+            replaced = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            folder.rename(replaced / "old")
+            partial.rename(folder)
+            shutil.rmtree(replaced)
+        else:
+            partial.rename(folder)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} could not be written: {error.strerror or error}; nothing was left behind."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

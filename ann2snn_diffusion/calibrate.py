@@ -1,0 +1,163 @@
+"""Calibration: one forward pass in which every site sets its thresholds and every synapse corrects itself.
+
+ANN rows and SNN rows of the same states travel side by side in one batch, [ANN; SNN]. In execution order
+
+- a neuron solves scale and offset from what really arrives at it, and from then on spikes for the SNN rows;
+- a synapse, which now receives spikes, corrects weight and bias toward what it gives for the ANN rows.
+
+So each site and synapse sees, and can undo, what the coding upstream lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, get_args
+
+import torch
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+
+from ann2snn_diffusion.config import is_number, require
+from ann2snn_diffusion.layers import SpikingAttnProcessor, SpikingConv2d, SpikingLinear, SpikingUpsample2D
+from ann2snn_diffusion.neuron import SpikingNeuron
+from ann2snn_diffusion.unet import SpikingUNet2DModel
+from calibration import solve
+from calibration.correct import LinearMap, apply_delta, correction
+from calibration.observe import After, draw_rows, visiting
+
+Method = Literal["least-squares", "max", "percentile"]
+
+
+@dataclass(frozen=True)
+class CalibrationSpec:
+    """How thresholds and corrections are found.
+
+    Raises:
+        SpecError: a field out of range.
+    """
+
+    method: Method = "least-squares"
+    """least-squares: minimal squared error, with offset; max and percentile: the literature's baselines, offset 0."""
+    percentile: float = 99.9
+    """Percent of the magnitudes that lie below the highest level; method percentile only."""
+    per: Literal["channel", "tensor"] = "channel"
+    """One threshold per channel, or one for all channels of a site."""
+    correction: float = 1e-3
+    """Ridge strength of the synapses' correction, relative; 0: leave the weights alone."""
+    states: int = 256
+    """Noisy images that the calibration pass holds in memory at once."""
+    positions: int = 1024
+    """Positions per site and noise segment that thresholds are solved from."""
+    sampler_steps: int = 25
+    """DDIM steps of the trajectories that the states come from."""
+
+    def __post_init__(self) -> None:
+        for field, choices in (("method", get_args(Method)), ("per", ("channel", "tensor"))):
+            require(getattr(self, field) in choices, field, getattr(self, field), "one of " + ", ".join(choices))
+        require(
+            is_number(self.percentile, 0, 100) and self.percentile > 0,
+            "percentile",
+            self.percentile,
+            "a number in (0, 100]",
+        )
+        require(is_number(self.correction, 0), "correction", self.correction, "a number from 0")
+        for field in ("states", "positions", "sampler_steps"):
+            require(
+                is_number(getattr(self, field), 1, whole=True), field, getattr(self, field), "a whole number from 1"
+            )
+
+
+@torch.no_grad()
+def calibrate(
+    unet: SpikingUNet2DModel,
+    states: Tensor,
+    diffusion_timesteps: Tensor,
+    spec: CalibrationSpec,
+    generator: torch.Generator,
+    advance: Callable[[], None] = lambda: None,
+    class_labels: Tensor | None = None,
+) -> None:
+    """Set all thresholds, offsets and corrected weights of ``unet`` in place.
+
+    Args:
+        states: noisy images x_t, [N, C, H, W], over all noise segments.
+        diffusion_timesteps: their noise levels, int64 [N].
+        advance: called after every site, for progress.
+        class_labels: for class-conditional networks, [N].
+
+    Raises:
+        SpecError: a noise segment without a state.
+    """
+    segment = unet.segment_of(diffusion_timesteps)
+    for index, start in enumerate(unet.spec.segments):
+        expected = f"more, so that the noise segment from diffusion timestep {start} has one"
+        require(bool((segment == index).any()), "states", len(states), expected)
+    received: dict[nn.Module, Tensor] = {}
+
+    def charge(neuron: SpikingNeuron, value: Tensor) -> None:
+        arrived = _halves(unet, value)[:, 1].mean(0)
+        for index in range(len(unet.spec.segments)):
+            rows = draw_rows(arrived[segment == index], neuron.dim, spec.positions, generator)
+            set_threshold(neuron, index, rows, spec)
+
+    def pass_ann_through(neuron: SpikingNeuron, value: Tensor, output: Tensor) -> None:
+        halves = _halves(unet, output)
+        halves[:, 0] = _halves(unet, value)[:, 0]
+        received[neuron] = halves[:, 1].mean(0)
+        advance()
+
+    def correct(layer: LinearMap, input: Tensor, output: Tensor) -> None:
+        # A spiking layer's own neuron stands between its input and its weights.
+        spikes = (
+            received.pop(neuron) if (neuron := getattr(layer, "neuron", None)) else _halves(unet, input)[:, 1].mean(0)
+        )
+        halves = _halves(unet, output)
+        residual = (halves[:, 0] - halves[:, 1]).mean(0)
+        count = max(16 * spec.positions, 2 * layer.weight[0].numel())
+        weight, bias = correction(layer, spikes, residual, spec.correction, count, generator)
+        layer.weight.data += weight
+        if layer.bias is not None:
+            layer.bias.data += bias
+        halves[:, 1] += apply_delta(layer, spikes, weight, None if layer.bias is None else bias)
+
+    neurons = unet.neurons().values()
+    after: list[tuple[nn.Module, After]] = [(neuron, partial(pass_ann_through, neuron)) for neuron in neurons]
+    if spec.correction:
+        after += [(layer, partial(correct, layer)) for layer in synapses(unet).values()]
+    labels = None if class_labels is None else torch.cat([class_labels, class_labels])
+    with visiting([(neuron, partial(charge, neuron)) for neuron in neurons], after):
+        unet(torch.cat([states, states]), torch.cat([diffusion_timesteps, diffusion_timesteps]), labels)
+
+
+def set_threshold(neuron: SpikingNeuron, segment: int, values: Tensor, spec: CalibrationSpec) -> None:
+    """Solve threshold and offset of one noise segment from values [N, C] that arrived there."""
+    lowest, highest = neuron.level_range
+    channels = values.shape[1]
+    if spec.per == "tensor":
+        values = values.flatten()[:, None]
+    if spec.method == "least-squares":
+        scale, offset = solve.least_squares(values, lowest, highest)
+    else:
+        scale, offset = solve.percentile(values, lowest, highest, 100 if spec.method == "max" else spec.percentile)
+    neuron.threshold.data[segment] = (scale * sum(neuron.weights)).expand(channels)
+    neuron.offset.data[segment] = offset.expand(channels)
+
+
+def synapses(unet: nn.Module) -> dict[str, LinearMap]:
+    """Every layer with weights that receives spikes, by qualified name."""
+    driven: dict[str, LinearMap] = {}
+    for name, module in unet.named_modules():
+        if isinstance(module, SpikingConv2d | SpikingLinear):
+            driven[name] = module
+        if isinstance(module, SpikingUpsample2D) and isinstance(module.conv, nn.Conv2d):
+            driven[f"{name}.conv"] = module.conv
+        if isinstance(module, Attention) and isinstance(module.processor, SpikingAttnProcessor):
+            driven |= {f"{name}.{part}": getattr(module, part) for part in ("to_q", "to_k", "to_v")}
+    return driven
+
+
+def _halves(unet: SpikingUNet2DModel, folded: Tensor) -> Tensor:
+    """[S·2·N, …] → [S, 2, N, …]: time slices, ANN and SNN, states."""
+    return folded.unflatten(0, (unet.forward_pass.slices, 2, -1))

@@ -1,0 +1,48 @@
+"""The model card that travels with a converted model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ann2snn_diffusion.report import ConversionReport
+
+CARD = """---
+library_name: diffusers
+tags: [spiking-neural-network, unconditional-image-generation]
+---
+# Spiking U-Net at {time_steps} time steps
+
+Converted from `{source}` by ann2snn_diffusion, seed {seed}. {coding} coding, {schedule} schedule.
+
+| measured on sampling states that calibration never saw | |
+|---|---|
+| relative ε error to the ANN, all diffusion timesteps | {epsilon_error:.4f} |
+| relative ε error to the ANN, diffusion timesteps below 50 | {epsilon_error_low_noise:.4f} |
+| firing rate, per neuron and time step | {firing_rate:.3f} |
+| synaptic operations driven by spikes | {spike_driven:.1%} |
+
+```python
+import ann2snn_diffusion  # diffusers finds the U-Net's class through this import
+from diffusers import DDPMPipeline
+
+DDPMPipeline.from_pretrained("this folder")().images[0]
+```
+
+`conversion_report.json` has every site; `samples.png` shows ANN and SNN from equal noise.
+"""
+
+
+def model_card(source: str, provenance: dict[str, Any], report: ConversionReport) -> str:
+    """README.md of a converted model."""
+    spiking = provenance["spiking"]
+    return CARD.format(
+        source=source,
+        seed=provenance["seed"],
+        time_steps=spiking["time_steps"],
+        coding=spiking["coding"].capitalize(),
+        schedule=spiking["schedule"],
+        epsilon_error=report.epsilon_error,
+        epsilon_error_low_noise=report.epsilon_error_low_noise,
+        firing_rate=report.firing_rate,
+        spike_driven=report.spike_driven,
+    )

@@ -1,0 +1,101 @@
+"""a2s convert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def convert(
+    source: Annotated[
+        str, typer.Argument(help="Hub id, pipeline folder, U-Net folder, or fashion-mnist: the bundled model.")
+    ] = "fashion-mnist",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Result folder.  [default: ./NAME-snn]")] = None,
+    recipe: Annotated[str | None, typer.Option(help="TOML file or recipe name; flags override it.")] = None,
+    time_steps: Annotated[int | None, typer.Option(help="Ticks of the spiking network.  [default: 4]")] = None,
+    coding: Annotated[str | None, typer.Option(help="rate, radix or ternary.  [default: radix]")] = None,
+    schedule: Annotated[str | None, typer.Option(help="layerwise or synchronous.  [default: layerwise]")] = None,
+    signed_activations: Annotated[
+        bool | None, typer.Option(help="Spikes of both signs after activations.  [default: signed-activations]")
+    ] = None,
+    leak: Annotated[
+        float | None, typer.Option(help="Membrane factor per tick, synchronous only.  [default: 1]")
+    ] = None,
+    segments: Annotated[
+        str | None, typer.Option(help="First diffusion timestep of each noise segment, as 0,50,300.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Pattern of module names that stay analog; repeatable.")
+    ] = None,
+    rules: Annotated[Path | None, typer.Option(help="Python file that registers rules of your own.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of calibration images; default: no data needed.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="least-squares, max or percentile.  [default: least-squares]")
+    ] = None,
+    percentile: Annotated[float | None, typer.Option(help="For --method percentile.  [default: 99.9]")] = None,
+    per: Annotated[str | None, typer.Option(help="A threshold per channel or per tensor.  [default: channel]")] = None,
+    correction: Annotated[
+        float | None, typer.Option(help="Ridge strength of the weight correction; 0: none.  [default: 0.001]")
+    ] = None,
+    states: Annotated[int | None, typer.Option(help="Noisy images to calibrate on; memory grows with them.")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="Images drawn by ANN and SNN for samples.png; 0: none.")] = 16,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    force: Annotated[bool, typer.Option("--force", help="Replace the result folder if it exists.")] = False,
+) -> None:
+    """Convert a pretrained DDPM into a spiking U-Net, without training and without data."""
+    from ann2snn_diffusion.artifact import refuse_existing
+    from ann2snn_diffusion.cli.run import parse_segments, resolve, usable_device
+
+    resolved = resolve(
+        recipe,
+        run={"seed": seed},
+        spiking={
+            "time_steps": time_steps,
+            "coding": coding,
+            "schedule": schedule,
+            "signed_activations": signed_activations,
+            "leak": leak,
+            "segments": parse_segments(segments),
+            "keep": keep or None,
+        },
+        calibration={
+            "method": method,
+            "percentile": percentile,
+            "per": per,
+            "correction": correction,
+            "states": states,
+        },
+    )
+    folder = output or Path(f"{Path(source).name}-snn")
+    refuse_existing(folder, force)
+    usable_device(device)
+
+    import torch
+    from rich.console import Console
+
+    from ann2snn_diffusion.conversion import convert_to_folder
+    from ann2snn_diffusion.images import read_images
+    from ann2snn_diffusion.progress import progress_bars, tracking
+    from ann2snn_diffusion.report import print_report
+    from ann2snn_diffusion.rules import load_rules
+    from ann2snn_diffusion.source import load_source
+    from ann2snn_diffusion.trajectories import sample_size
+
+    if rules is not None:
+        load_rules(rules)
+    ann = load_source(source, device)
+    pictures = None
+    if images is not None:
+        generator = torch.Generator().manual_seed(resolved.seed)
+        count = resolved.calibration.states
+        pictures = read_images(images, count, ann.unet.config["in_channels"], sample_size(ann.unet), generator)
+    with progress_bars() as progress:
+        report = convert_to_folder(
+            ann, folder, resolved.spiking, resolved.calibration, resolved.seed, pictures, force, samples,
+            track=tracking(progress),
+        )  # fmt: skip
+    print_report(Console(), report, resolved.spiking)
+    typer.echo(f"{folder}: model, conversion_report.json" + (", samples.png" if samples else ""))

@@ -1,0 +1,67 @@
+"""What commands share: the resolved configuration and the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ann2snn_diffusion.calibrate import CalibrationSpec
+from ann2snn_diffusion.config import SpecError, build, is_number, require
+from ann2snn_diffusion.recipe import read_recipe, section
+from ann2snn_diffusion.spec import SpikeSpec
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe with all flags applied."""
+
+    seed: int
+    spiking: SpikeSpec
+    calibration: CalibrationSpec
+
+
+def resolve(recipe: str | None, run: dict[str, Any], spiking: dict[str, Any], calibration: dict[str, Any]) -> Run:
+    """Defaults, overridden by the recipe, overridden by flags that are not None.
+
+    Raises:
+        SpecError, RecipeError: an unknown or impossible value.
+    """
+    tables = read_recipe(recipe) if recipe else {}
+    general = section(tables, "run", run)
+    for key in general:
+        require(key == "seed", "recipe [run]", key, "only the key seed")
+    seed = general.get("seed", 0)
+    require(is_number(seed, 0, 2**63 - 1, whole=True), "seed", seed, "a whole number from 0")
+    return Run(
+        seed,
+        build(SpikeSpec, section(tables, "spiking", spiking)),
+        build(CalibrationSpec, section(tables, "calibration", calibration)),
+    )
+
+
+def parse_segments(text: str | None) -> list[int] | None:
+    """``0,50,300`` as numbers.
+
+    Raises:
+        SpecError: something else.
+    """
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise SpecError(
+            f"segments = {text!r}: expected whole numbers with commas between them, such as 0,50,300."
+        ) from None
+
+
+def usable_device(device: str) -> None:
+    """Check that a device exists here.
+
+    Raises:
+        SpecError: it does not.
+    """
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise SpecError(f"device = {device!r}: not usable here; try --device cpu.") from None

@@ -1,0 +1,48 @@
+"""a2s sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Folder that a2s convert wrote.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG.  [default: ./NAME-samples.png]")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images to draw.")] = 64,
+    ann: Annotated[
+        str | None,
+        typer.Option(help="ANN to draw beside, from equal noise.  [default: the bundled one, where it is the source]"),
+    ] = None,
+    scheduler: Annotated[str, typer.Option(help="ddpm, ddim, pndm, unipcmultistep …")] = "ddim",
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Image i is seeded with seed + i.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time; changes nothing but memory.")] = 64,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+) -> None:
+    """Draw a PNG grid with a converted model, and with its ANN from the same noise."""
+    from ann2snn_diffusion.cli.run import usable_device
+    from ann2snn_diffusion.pictures import save_grids
+    from ann2snn_diffusion.progress import progress_bars, tracking
+    from ann2snn_diffusion.sample import choose_scheduler
+    from ann2snn_diffusion.sample import sample as draw
+    from ann2snn_diffusion.source import BUNDLED, load_converted, load_source
+
+    usable_device(device)
+    converted = load_converted(folder, device)
+    sampler = choose_scheduler(converted.scheduler, scheduler)
+    networks = {}
+    if ann is not None or converted.name == BUNDLED:
+        networks["ANN"] = load_source(ann or BUNDLED, device).unet
+    networks[f"SNN, T = {converted.unet.config['spiking']['time_steps']}"] = converted.unet
+    with progress_bars() as progress:
+        batches = -(-count // batch_size)
+        grids = {
+            title: draw(network, sampler, count, steps, seed, batch_size, tracking(progress)(title, steps * batches))
+            for title, network in networks.items()
+        }
+    picture = output or Path(f"{folder.resolve().name}-samples.png")
+    save_grids(picture, grids, columns=8 if count <= 64 else 16)
+    typer.echo(f"{picture}: {count} images each, {' over '.join(grids)}; {scheduler}, {steps} steps, seed {seed}")

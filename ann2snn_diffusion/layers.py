@@ -1,0 +1,170 @@
+"""Spiking layers: a stock layer with neurons before every synapse, the stock layer's parameters under their own names.
+
+In the synchronous schedule every tensor carries T time slices, folded into the batch [T·B, …], whose mean is its
+value. Linear layers act on slices. A non-linear step N acts on the running mean m_t and emits
+t·N(m_t) − (t−1)·N(m_{t−1}), so that the mean over all T slices is exactly N of the value (ECMT, arXiv 2408.00970).
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from diffusers.models.upsampling import Upsample2D
+from torch import Tensor, nn
+
+from ann2snn_diffusion.neuron import ForwardPass, SpikingNeuron
+
+
+def running_mean(slices: Tensor, count: int) -> Tensor:
+    """Means m_1 … m_T of the first 1 … T slices, [T·B, …] → [T·B, …]."""
+    if count == 1:
+        return slices
+    stacked = slices.unflatten(0, (count, -1))
+    return (stacked.cumsum(0) / _ticks(stacked)).flatten(0, 1)
+
+
+def emit(means: Tensor, count: int) -> Tensor:
+    """Inverse of `running_mean`: slices t·m_t − (t−1)·m_{t−1}, [T·B, …] → [T·B, …]."""
+    if count == 1:
+        return means
+    stacked = means.unflatten(0, (count, -1))
+    sums = stacked * _ticks(stacked)
+    return torch.cat([sums[:1], sums.diff(dim=0)]).flatten(0, 1)
+
+
+def _ticks(stacked: Tensor) -> Tensor:
+    return torch.arange(1, len(stacked) + 1, device=stacked.device).view(-1, *[1] * (stacked.ndim - 1))
+
+
+class SpikingConv2d(nn.Conv2d):
+    """A convolution that receives spikes, [S·B, C, H, W]."""
+
+    def __init__(self, conv: nn.Conv2d, neuron: SpikingNeuron) -> None:
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # pyright: ignore[reportArgumentType]
+            conv.stride,  # pyright: ignore[reportArgumentType]
+            conv.padding,  # pyright: ignore[reportArgumentType]
+            conv.dilation,  # pyright: ignore[reportArgumentType]
+            conv.groups,
+            conv.bias is not None,
+            conv.padding_mode,
+            device="meta",
+        )
+        self.weight, self.bias = conv.weight, conv.bias
+        self.neuron = neuron
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Spike, then accumulate."""
+        return super().forward(self.neuron(input))
+
+
+class SpikingLinear(nn.Linear):
+    """A linear layer that receives spikes, [S·B, L, C]."""
+
+    def __init__(self, linear: nn.Linear, neuron: SpikingNeuron) -> None:
+        super().__init__(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
+        self.weight, self.bias = linear.weight, linear.bias
+        self.neuron = neuron
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Spike, then accumulate."""
+        return super().forward(self.neuron(input))
+
+
+class SpikingUpsample2D(Upsample2D):
+    """Nearest-neighbour upsampling of spikes, then its convolution: neurons stand where there are fewer pixels."""
+
+    def __init__(self, layer: Upsample2D, neuron: SpikingNeuron) -> None:
+        super().__init__(
+            layer.channels, out_channels=layer.out_channels, name=layer.name, interpolate=layer.interpolate
+        )
+        self.use_conv, self.use_conv_transpose = layer.use_conv, layer.use_conv_transpose
+        self.conv = layer.conv
+        self.neuron = neuron
+
+    def forward(self, hidden_states: Tensor, output_size: int | None = None) -> Tensor:
+        """[S·B, C, H, W] → [S·B, C', 2H, 2W]."""
+        return super().forward(self.neuron(hidden_states), output_size)
+
+
+class SlicedGroupNorm(nn.GroupNorm):
+    """Group normalisation on the running mean over time slices; never statistics of a single tick."""
+
+    def __init__(self, norm: nn.GroupNorm, forward_pass: ForwardPass) -> None:
+        super().__init__(norm.num_groups, norm.num_channels, norm.eps, norm.affine, device="meta")
+        self.weight, self.bias = norm.weight, norm.bias
+        self.forward_pass = forward_pass
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Slices in, slices out, [S·B, C, …]."""
+        slices = self.forward_pass.slices
+        return emit(super().forward(running_mean(input, slices)), slices)
+
+
+class SlicedActivation(nn.Module):
+    """An element-wise activation on the running mean over time slices."""
+
+    def __init__(self, activation: nn.Module, forward_pass: ForwardPass) -> None:
+        super().__init__()
+        self.activation = activation
+        self.forward_pass = forward_pass
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Slices in, slices out, [S·B, C, …]."""
+        slices = self.forward_pass.slices
+        return emit(self.activation(running_mean(input, slices)), slices)
+
+
+class SpikingAttnProcessor(nn.Module):
+    """Self-attention whose products only accumulate: q·kᵀ and p·v see spikes of k and v; softmax stays analog.
+
+    One signed encoder drives to_q, to_k and to_v, which share their input; to_out has its own.
+    """
+
+    def __init__(self, tokens: SpikingNeuron, key: SpikingNeuron, value: SpikingNeuron) -> None:
+        super().__init__()
+        self.tokens, self.key, self.value = tokens, key, value
+
+    # diffusers reads the keyword arguments that a processor accepts off __call__.
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        """[S·B, C, H, W] → the same shape; a UNet2DModel passes neither encoder states nor a mask.
+
+        Raises:
+            ValueError: encoder states or a mask were passed.
+        """
+        del temb
+        if encoder_hidden_states is not None or attention_mask is not None:
+            raise ValueError(
+                "SpikingAttnProcessor: expected self-attention, got encoder_hidden_states or attention_mask."
+            )
+        slices = self.tokens.forward_pass.slices
+        batch, channels, height, width = hidden_states.shape
+        tokens = hidden_states.view(batch, channels, height * width).transpose(1, 2)
+        if attn.group_norm is not None:
+            tokens = attn.group_norm(tokens.transpose(1, 2)).transpose(1, 2)
+        tokens = self.tokens(tokens)
+        to_k, to_v, to_out = (cast(nn.Module, layer) for layer in (attn.to_k, attn.to_v, attn.to_out))
+        query, key, value = attn.to_q(tokens), self.key(to_k(tokens)), self.value(to_v(tokens))
+        query, key, value = (
+            running_mean(part, slices).unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in (query, key, value)
+        )
+        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        attended = emit(attended, slices)
+        for layer in to_out.children():
+            attended = layer(attended)
+        image = attended.transpose(-1, -2).reshape(batch, channels, height, width)
+        if attn.residual_connection:
+            image = image + hidden_states
+        return image / attn.rescale_output_factor

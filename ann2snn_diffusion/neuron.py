@@ -1,0 +1,165 @@
+"""The spiking neuron: the only owner of the loop over the T time steps.
+
+Of an analog value x (the accumulated membrane charge), in units of the smallest level (see `coding`):
+
+    v ← (x − offset) / unit          unit = θ / Σ W
+    unsigned:  v ← v + ½;   s_t = Θ(v − g·W_t);           v ← v − W_t·s_t
+    signed:                 s_t = ±Θ(±v − g·½·W_t);       v ← v − W_t·s_t
+    output = offset + unit · Σ_t W_t·s_t
+
+A signed site is a positive and a negative neuron on one membrane. With guidance g = 1 the loop has a closed form,
+
+    Σ_t W_t·s_t = clamp(round(v), lowest, highest),
+
+which inference uses: one synapse pass per layer instead of T. Nothing is kept between calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ann2snn_diffusion.coding import level_range
+from ann2snn_diffusion.spec import SpikeSpec
+from ann2snn_diffusion.surrogate import Surrogate, spike
+
+
+@dataclass
+class ForwardPass:
+    """What all layers of a network know of the forward pass under way; each pass writes it anew before it reads."""
+
+    segment: Tensor | None = None
+    """Noise segment of each batch row, int64 [S·B]; None: one segment for all."""
+    slices: int = 1
+    """Time slices folded into the batch: T in the synchronous schedule, else 1."""
+    analog: bool = False
+    """Neurons pass their input through: the network is the ANN."""
+
+
+@contextmanager
+def analog(network: nn.Module) -> Iterator[None]:
+    """Run ``network`` as the ANN it was converted from, inside the ``with`` block."""
+    passes = {
+        id(module.forward_pass): module.forward_pass
+        for module in network.modules()
+        if isinstance(module, SpikingNeuron)
+    }
+    before = {key: forward_pass.analog for key, forward_pass in passes.items()}
+    try:
+        for forward_pass in passes.values():
+            forward_pass.analog = True
+        yield
+    finally:
+        for key, forward_pass in passes.items():
+            forward_pass.analog = before[key]
+
+
+def fire(charge: Tensor, weight: int, guidance: float, signed: bool, surrogate: Surrogate) -> Tensor:
+    """Spikes of one time step, {0, 1} or {−1, 0, 1}, from the membrane charge in units."""
+    if not signed:
+        return spike(charge - guidance * weight, surrogate)
+    half = guidance * weight / 2
+    return spike(charge - half, surrogate) - spike(-charge - half, surrogate)
+
+
+def spike_train(
+    charge: Tensor, weights: tuple[int, ...], guidance: float, signed: bool, surrogate: Surrogate = "arctan"
+) -> Tensor:
+    """Spikes [T, …] of a neuron charged once with ``charge`` […] in units; the reference for every faster form."""
+    membrane = charge if signed else charge + 0.5
+    spikes = []
+    for weight in weights:
+        spikes.append(fire(membrane, weight, guidance, signed, surrogate))
+        membrane = membrane - weight * spikes[-1]
+    return torch.stack(spikes)
+
+
+def spike_train_of_increments(
+    increments: Tensor, leak: float, guidance: float, signed: bool, surrogate: Surrogate = "arctan"
+) -> Tensor:
+    """Spikes [T, …] of a rate-coded IF (leak 1) or LIF neuron whose input arrives tick by tick, [T, …] in units."""
+    membrane = torch.zeros_like(increments[0]) if signed else torch.full_like(increments[0], 0.5)
+    spikes = []
+    for increment in increments:
+        membrane = leak * membrane + increment
+        spikes.append(fire(membrane, 1, guidance, signed, surrogate))
+        membrane = membrane - spikes[-1]
+    return torch.stack(spikes)
+
+
+class SpikingNeuron(nn.Module):
+    """A population of spiking neurons that stands before a synapse.
+
+    Args:
+        channels: C, the size of ``dim``.
+        signed: spikes of both signs.
+        spec: coding, time steps, schedule, segments, guidance.
+        forward_pass: shared by all neurons of one network.
+        dim: 1 for [B, C, H, W], −1 for [B, L, C].
+
+    Attributes:
+        threshold: θ > 0, [segments, C]; the amplitude of all T spikes together.
+        offset: [segments, C]; the value of a silent neuron, through the next synapse a constant bias map.
+    """
+
+    def __init__(self, channels: int, signed: bool, spec: SpikeSpec, forward_pass: ForwardPass, dim: int = 1) -> None:
+        super().__init__()
+        self.signed, self.dim = signed, dim
+        self.spec = spec
+        self.weights = spec.weights
+        self.forward_pass = forward_pass
+        self.threshold = nn.Parameter(torch.ones(len(spec.segments), channels))
+        self.offset = nn.Parameter(torch.zeros(len(spec.segments), channels))
+
+    @property
+    def level_range(self) -> tuple[int, int]:
+        """Lowest and highest level in units."""
+        return level_range(self.weights, self.signed)
+
+    def forward(self, value: Tensor) -> Tensor:
+        """[S·B, C, H, W] or [S·B, L, C] → the same shape; S slices whose mean is the value."""
+        if self.forward_pass.analog:
+            return value
+        unit, offset = self.levels(value)
+        if self.spec.schedule == "layerwise":
+            trains = torch.is_grad_enabled() and (value.requires_grad or self.threshold.requires_grad)
+            if self.spec.guidance == 1 and not trains:
+                return round_to_level(value, unit, offset, *self.level_range)
+            return offset + unit * self.weigh(self.spikes(value)).sum(0)
+        spikes = self.spikes(value).flatten(0, 1)
+        return offset + unit * len(self.weights) * spikes
+
+    def spikes(self, value: Tensor) -> Tensor:
+        """The spike trains [T, B, …] for a value [S·B, …], tick by tick."""
+        unit, offset = self.levels(value)
+        charge = (value - offset) / unit
+        guidance, surrogate = self.spec.guidance, self.spec.surrogate
+        if self.spec.schedule == "layerwise":
+            return spike_train(charge, self.weights, guidance, self.signed, surrogate)
+        # A slice carries T times its share of the value.
+        increments = charge.unflatten(0, (self.forward_pass.slices, -1)) / len(self.weights)
+        return spike_train_of_increments(increments, self.spec.leak, guidance, self.signed, surrogate)
+
+    def weigh(self, spikes: Tensor) -> Tensor:
+        """Each spike times its step weight W_t, [T, …]."""
+        weights = torch.tensor(self.weights, device=spikes.device, dtype=spikes.dtype)
+        return spikes * weights.view(-1, *[1] * (spikes.ndim - 1))
+
+    def levels(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit (smallest level) and offset for each row and channel, shaped to broadcast against ``value``."""
+        threshold, offset = self.threshold, self.offset
+        if self.forward_pass.segment is not None and len(threshold) > 1:
+            threshold, offset = threshold[self.forward_pass.segment], offset[self.forward_pass.segment]
+        shape = [len(threshold), *[1] * (value.ndim - 1)]
+        shape[self.dim] = threshold.shape[1]
+        return (threshold / sum(self.weights)).reshape(shape).to(value.dtype), offset.reshape(shape).to(value.dtype)
+
+
+def round_to_level(value: Tensor, unit: Tensor, offset: Tensor, lowest: int, highest: int) -> Tensor:
+    """Closed form of a neuron with g = 1: offset + unit · clamp(round((value − offset) / unit), lowest, highest)."""
+    level = (value - offset).mul_(unit.reciprocal()).round_().clamp_(lowest, highest)
+    return torch.addcmul(offset, level, unit)

@@ -1,0 +1,41 @@
+"""Progress bars with a remaining time, silent when nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Track = Callable[[str, int], Callable[[], None]]
+"""Announces a stage and its number of steps; returns what is to be called after each step."""
+
+
+def silent(stage: str, steps: int) -> Callable[[], None]:
+    """A `Track` that shows nothing."""
+    del stage, steps
+    return lambda: None
+
+
+def progress_bars() -> Progress:
+    """Bars on stderr; nothing where stderr is not a terminal."""
+    return Progress(
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def tracking(progress: Progress) -> Track:
+    """A `Track` that gives every stage a bar."""
+
+    def track(stage: str, steps: int) -> Callable[[], None]:
+        task = progress.add_task(stage, total=steps)
+        return lambda: progress.advance(task)
+
+    return track

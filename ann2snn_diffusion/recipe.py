@@ -1,0 +1,50 @@
+"""Recipes: TOML files that describe a run; flags override them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ann2snn_diffusion.config import SpecError
+from ann2snn_diffusion.errors import A2SError, first_line
+
+INSTALLED = Path(__file__).parent / "recipes"
+CHECKED_OUT = Path(__file__).parent.parent / "recipes"
+
+
+class RecipeError(A2SError):
+    """A recipe that cannot be found or read."""
+
+
+def recipes() -> dict[str, Path]:
+    """All shipped recipes by name, from a wheel or an editable install."""
+    folder = INSTALLED if INSTALLED.is_dir() else CHECKED_OUT
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_recipe(recipe: str) -> dict[str, Any]:
+    """The tables of a recipe, given by file or by name.
+
+    Raises:
+        RecipeError: unknown name, or not TOML.
+    """
+    path = Path(recipe) if Path(recipe).is_file() else recipes().get(recipe)
+    if path is None:
+        raise RecipeError(f"{recipe}: no such file or recipe; recipes are {', '.join(recipes()) or 'missing'}.")
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path}: not readable as TOML: {first_line(error)}") from error
+
+
+def section(recipe: dict[str, Any], name: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """One table of a recipe; overrides that are not None win.
+
+    Raises:
+        SpecError: the recipe has a table or key at top level that no command knows.
+    """
+    for key in recipe:
+        if key not in ("spiking", "calibration", "run"):
+            raise SpecError(f"recipe: unknown table {key!r}; expected [run], [spiking] and [calibration].")
+    return recipe.get(name, {}) | {key: value for key, value in overrides.items() if value is not None}

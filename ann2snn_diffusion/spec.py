@@ -1,0 +1,89 @@
+"""SpikeSpec: one frozen, validated description of what spikes and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self, get_args
+
+from ann2snn_diffusion.coding import CODINGS, Coding, step_weights
+from ann2snn_diffusion.config import build, is_number, require
+from ann2snn_diffusion.surrogate import SURROGATES, Surrogate
+
+Schedule = Literal["layerwise", "synchronous"]
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+
+
+@dataclass(frozen=True)
+class SpikeSpec:
+    """How an ANN becomes spiking.
+
+    Raises:
+        SpecError: a field out of range, or fields that contradict each other.
+    """
+
+    time_steps: int = 4
+    """Ticks of the spiking network, T ≥ 1."""
+    coding: Coding = "radix"
+    """How T spikes stand for a number."""
+    schedule: Schedule = "layerwise"
+    """layerwise: a layer gathers all its input spikes, then fires T times. synchronous: all layers tick together."""
+    signed_activations: bool = True
+    """Neurons after an activation fire spikes of both signs (a pair of neurons), as encoders always do."""
+    leak: float = 1.0
+    """Membrane factor λ per tick, in (0, 1]; 1 is IF, below 1 LIF. Synchronous schedule only."""
+    surrogate: Surrogate = "arctan"
+    """Gradient of the spike in training."""
+    segments: tuple[int, ...] = (0, 10, 25, 50, 120, 300, 600)
+    """First diffusion timestep of each noise segment, ascending from 0; a segment has its own row of thresholds."""
+    guidance: float = 1.0
+    """Factor on the firing condition only, not on the spike's amplitude (SDDPM, arXiv 2306.17046, §4.3)."""
+    keep: tuple[str, ...] = ()
+    """Patterns (fnmatch) of module names that stay analog."""
+
+    def __post_init__(self) -> None:
+        require(
+            is_number(self.time_steps, 1, 16, whole=True), "time_steps", self.time_steps, "a whole number from 1 to 16"
+        )
+        for field, choices in (("coding", CODINGS), ("schedule", SCHEDULES), ("surrogate", SURROGATES)):
+            require(getattr(self, field) in choices, field, getattr(self, field), "one of " + ", ".join(choices))
+        require(is_number(self.leak, 0, 1) and self.leak > 0, "leak", self.leak, "a number in (0, 1]")
+        require(is_number(self.guidance, 0) and self.guidance > 0, "guidance", self.guidance, "a number above 0")
+        require(
+            isinstance(self.signed_activations, bool), "signed_activations", self.signed_activations, "true or false"
+        )
+        ascending = all(is_number(start, 0, whole=True) for start in self.segments) and all(
+            first < second for first, second in zip(self.segments, self.segments[1:], strict=False)
+        )
+        require(
+            self.segments[:1] == (0,) and ascending, "segments", self.segments, "ascending diffusion timesteps from 0"
+        )
+        require(all(isinstance(name, str) for name in self.keep), "keep", self.keep, "patterns of module names")
+        synchronous = self.schedule == "synchronous"
+        require(
+            not synchronous or self.coding == "rate", "coding", self.coding,
+            "rate beside the synchronous schedule: a weighted spike has no meaning before its train is complete",
+        )  # fmt: skip
+        require(synchronous or self.leak == 1, "leak", self.leak, "1 unless the schedule is synchronous")
+        require(
+            self.coding != "ternary" or self.signed_activations, "signed_activations", self.signed_activations,
+            "true beside ternary coding, which has negative digits",
+        )  # fmt: skip
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """Step weights W_1 … W_T, see `ann2snn_diffusion.coding`."""
+        return step_weights(self.coding, self.time_steps)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from JSON or TOML values.
+
+        Raises:
+            SpecError: unknown field, or a value out of range.
+        """
+        return build(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values; `from_dict` restores an equal spec."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}

@@ -1,0 +1,127 @@
+"""SpikingUNet2DModel: a UNet2DModel whose layers went through the rules."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from diffusers import UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DOutput
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ann2snn_diffusion.errors import A2SError, first_line
+from ann2snn_diffusion.neuron import ForwardPass, SpikingNeuron
+from ann2snn_diffusion.rules import Site, UnsupportedLayerError, to_spiking
+from ann2snn_diffusion.spec import SpikeSpec
+
+
+class SourceError(A2SError):
+    """A model that cannot be loaded."""
+
+
+class SpikingUNet2DModel(UNet2DModel):
+    """A diffusers U-Net of spiking neurons; an ordinary ``nn.Module`` that every pipeline and scheduler accepts.
+
+    Args:
+        spiking: a SpikeSpec as a dictionary; part of config.json.
+        **unet: UNet2DModel's own arguments.
+
+    Raises:
+        SpecError: invalid ``spiking``.
+        UnsupportedLayerError: a layer without a rule.
+    """
+
+    def __init__(self, *, spiking: Mapping[str, Any], **unet: Any) -> None:
+        super().__init__(**unet)
+        self.register_to_config(spiking=dict(spiking))
+        self.spec = SpikeSpec.from_dict(spiking)
+        self.forward_pass = ForwardPass()
+        self._refuse_idle_patterns()
+        to_spiking(self, Site(self.spec, self.forward_pass))
+
+    # diffusers reads the names of a config's fields off this signature.
+    __init__.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
+        [
+            *inspect.signature(UNet2DModel.__init__).parameters.values(),
+            inspect.Parameter("spiking", inspect.Parameter.KEYWORD_ONLY),
+        ]
+    )
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Load a U-Net folder, a pipeline folder or a hub id; takes diffusers' own keyword arguments.
+
+        Raises:
+            SourceError: weights missing, corrupt, or other than the config's network has.
+        """
+        place = Path(pretrained_model_name_or_path)
+        if not (place / "config.json").exists():
+            kwargs.setdefault("subfolder", "unet")
+        try:
+            loaded: Any = super().from_pretrained(pretrained_model_name_or_path, **kwargs, output_loading_info=True)
+        except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+            if isinstance(error, A2SError):
+                raise
+            raise SourceError(f"{place}: the spiking U-Net could not be loaded: {first_line(error)}") from error
+        unet, info = loaded
+        for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            if info[problem]:
+                raise SourceError(f"{place}: {problem.replace('_', ' ')} in the weights: {info[problem][0]} …")
+        if place.exists():
+            unet.register_to_config(_name_or_path=place.resolve().name)  # never this machine's path
+        return unet
+
+    @classmethod
+    def from_unet(cls, unet: UNet2DModel, spec: SpikeSpec) -> Self:
+        """The spiking counterpart of ``unet``, with copies of its weights and thresholds of 1, not yet calibrated."""
+        names = inspect.signature(UNet2DModel.__init__).parameters
+        config = {name: value for name, value in unet.config.items() if name in names}
+        spiking = cls(spiking=spec.to_dict(), **config)
+        missing, unexpected = spiking.load_state_dict(unet.state_dict(), strict=False)
+        own = {name for name, _ in spiking.named_parameters() if name.endswith(("threshold", "offset"))}
+        if set(missing) - own or unexpected:
+            raise UnsupportedLayerError(
+                f"Parameters changed their names: {sorted(set(missing) - own)[:3]} {unexpected[:3]}."
+            )
+        return spiking.to(device=unet.device, dtype=unet.dtype).train(unet.training)
+
+    def _refuse_idle_patterns(self) -> None:
+        names = [name for name, _ in self.named_modules()]
+        for pattern in self.spec.keep:
+            if not fnmatch.filter(names, pattern):
+                raise UnsupportedLayerError(f"keep = {pattern!r} matches no module; names look like {names[-1]!r}.")
+
+    def neurons(self) -> dict[str, SpikingNeuron]:
+        """All sites by qualified name."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, SpikingNeuron)}
+
+    def segment_of(self, diffusion_timestep: Tensor) -> Tensor:
+        """Noise segment of each diffusion timestep, int64 [B]."""
+        starts = torch.tensor(self.spec.segments[1:], device=diffusion_timestep.device)
+        return torch.bucketize(diffusion_timestep.contiguous(), starts, right=True)
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float | int,
+        class_labels: Tensor | None = None,
+        return_dict: bool = True,
+    ) -> UNet2DOutput | tuple[Tensor, ...]:
+        """As `UNet2DModel.forward`: the predicted noise [B, C, H, W] for noisy images at a diffusion timestep."""
+        forward_pass = self.forward_pass
+        steps = torch.as_tensor(timestep, device=sample.device).reshape(-1).expand(len(sample))
+        slices = self.spec.time_steps if self.spec.schedule == "synchronous" and not forward_pass.analog else 1
+        if slices > 1:
+            sample, steps = sample.repeat(slices, 1, 1, 1), steps.repeat(slices)
+            if class_labels is not None:
+                class_labels = class_labels.repeat(slices, *[1] * (class_labels.ndim - 1))
+        forward_pass.slices = slices
+        forward_pass.segment = self.segment_of(steps) if len(self.spec.segments) > 1 else None
+        (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
+        noise = noise.unflatten(0, (slices, -1)).mean(0) if slices > 1 else noise
+        return UNet2DOutput(sample=noise) if return_dict else (noise,)

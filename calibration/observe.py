@@ -1,0 +1,43 @@
+"""Watch, and replace, what passes a set of sites during a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Before = Callable[[Tensor], None]
+"""Called with a site's input before it runs."""
+After = Callable[[Tensor, Tensor], Tensor | None]
+"""Called with a site's input and output; what it returns, unless None, becomes the output."""
+
+
+@contextmanager
+def visiting(
+    before: Iterable[tuple[nn.Module, Before]] = (), after: Iterable[tuple[nn.Module, After]] = ()
+) -> Iterator[None]:
+    """Call the visitors whenever a forward pass goes through their site, inside the ``with`` block."""
+
+    def pre_hook(visit: Before) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        return lambda _module, inputs: visit(inputs[0])
+
+    def hook(visit: After) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor | None]:
+        return lambda _module, inputs, output: visit(inputs[0], output)
+
+    with ExitStack() as stack:
+        for module, visit in before:
+            stack.callback(module.register_forward_pre_hook(pre_hook(visit)).remove)
+        for module, visit in after:
+            stack.callback(module.register_forward_hook(hook(visit)).remove)
+        yield
+
+
+def draw_rows(activations: Tensor, dim: int, count: int, generator: torch.Generator) -> Tensor:
+    """At most ``count`` positions drawn with replacement, [N, C], from activations whose channels lie in ``dim``."""
+    rows = activations.movedim(dim, -1).flatten(0, -2)
+    if len(rows) <= count:
+        return rows
+    return rows[torch.randint(len(rows), (count,), generator=generator).to(rows.device)]
