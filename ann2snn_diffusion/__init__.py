@@ -31,18 +31,20 @@ __all__ = [
     "to_spiking",
 ]
 HOMES = {
-    "calibrate": ("CalibrationSpec",),
-    "conversion": ("Conversion", "convert"),
-    "neuron": ("analog",),
-    "rules": ("Site", "spiking_synapse", "to_spiking"),
-    "source": ("load_source",),
-    "spec": ("SpikeSpec",),
-    "unet": ("SpikingUNet2DModel",),
+    "ann2snn_diffusion.calibrate": ("CalibrationSpec",),
+    "ann2snn_diffusion.conversion": ("Conversion", "convert"),
+    "ann2snn_diffusion.neuron": ("analog",),
+    "ann2snn_diffusion.rules": ("Site", "spiking_synapse", "to_spiking"),
+    "ann2snn_diffusion.source": ("load_source",),
+    "ann2snn_diffusion.spec": ("SpikeSpec",),
+    "ann2snn_diffusion.unet": ("SpikingUNet2DModel",),
+    # A pipeline loads a class of another package only where that package names the base class that it knows.
+    "diffusers": ("ModelMixin",),
 }
 
 
 def __getattr__(name: str) -> Any:
     for module, names in HOMES.items():
         if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
+            return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

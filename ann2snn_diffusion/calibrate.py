@@ -45,8 +45,8 @@ class CalibrationSpec:
     per: Literal["channel", "tensor"] = "channel"
     """One threshold per channel, or one for all channels of a site."""
     correction: float = 1e-3
-    """Ridge strength of the synapses' correction, relative; 0: leave the weights alone."""
-    states: int = 256
+    """Least relative ridge strength of the synapses' correction; 0: leave the weights alone."""
+    states: int = 224
     """Noisy images that the calibration pass holds in memory at once."""
     positions: int = 1024
     """Positions per site and noise segment that thresholds are solved from."""

@@ -136,7 +136,7 @@ class SpikingNeuron(nn.Module):
     def spikes(self, value: Tensor) -> Tensor:
         """The spike trains [T, B, …] for a value [S·B, …], tick by tick."""
         unit, offset = self.levels(value)
-        charge = (value - offset) / unit
+        charge = (value - offset) * unit.reciprocal()
         guidance, surrogate = self.spec.guidance, self.spec.surrogate
         if self.spec.schedule == "layerwise":
             return spike_train(charge, self.weights, guidance, self.signed, surrogate)

@@ -13,6 +13,7 @@ from diffusers import DDPMScheduler, SchedulerMixin, UNet2DModel
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
+from torch import nn
 
 from ann2snn_diffusion.errors import first_line
 from ann2snn_diffusion.unet import SourceError, SpikingUNet2DModel
@@ -44,13 +45,18 @@ def load_source(source: str = BUNDLED, device: str = "cpu") -> Source:
     unet_folder = folder / "unet" if (folder / "unet" / "config.json").exists() else folder
     _check_class(unet_folder)
     try:
-        unet = UNet2DModel.from_pretrained(
-            unet_folder, use_safetensors=_has_safetensors(unet_folder), low_cpu_mem_usage=False
+        loaded: Any = UNet2DModel.from_pretrained(
+            unet_folder, use_safetensors=_has_safetensors(unet_folder) or None, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError, TypeError, KeyError) as error:
         raise SourceError(f"{unet_folder}: the weights could not be loaded: {first_line(error)}") from error
+    unet, info = loaded
+    for problem in ("missing_keys", "mismatched_keys"):
+        if info[problem]:
+            raise SourceError(f"{unet_folder}: {problem.replace('_', ' ')} in the weights: {info[problem][0]} …")
     _check_weights(unet, unet_folder)
-    return Source(unet.float().eval().to(device=torch.device(device)), load_scheduler(folder), name, revision)
+    nn.Module.to(unet.float().eval(), torch.device(device))
+    return Source(unet, load_scheduler(folder), name, revision)
 
 
 def load_converted(folder: Path, device: str = "cpu") -> Source:
@@ -67,12 +73,8 @@ def load_converted(folder: Path, device: str = "cpu") -> Source:
     unet = SpikingUNet2DModel.from_pretrained(folder)
     _check_weights(unet, folder / "unet")
     report = read_json(folder / "conversion_report.json")
-    return Source(
-        unet.eval().to(device=torch.device(device)),
-        load_scheduler(folder),
-        str(report.get("source")),
-        report.get("revision"),
-    )
+    nn.Module.to(unet.eval(), torch.device(device))
+    return Source(unet, load_scheduler(folder), str(report.get("source")), report.get("revision"))
 
 
 def find_folder(source: str) -> tuple[Path, str, str | None]:
@@ -159,7 +161,5 @@ def _check_class(unet_folder: Path) -> None:
 
 def _check_weights(unet: UNet2DModel, unet_folder: Path) -> None:
     for name, parameter in unet.named_parameters():
-        if parameter.is_meta:
-            raise SourceError(f"{unet_folder}: the weights lack {name}.")
         if not torch.isfinite(parameter).all():
             raise SourceError(f"{unet_folder}: {name} holds values that are not finite.")

@@ -39,7 +39,7 @@ class Trajectories:
 
     def states(self, rows: Tensor, diffusion_timesteps: Tensor) -> tuple[Tensor, Tensor | None]:
         """States [N, C, H, W] of trajectories ``rows`` at diffusion timesteps, int64 [N] each; and class labels."""
-        step = torch.searchsorted(self.starts.flip(0), diffusion_timesteps).clamp(max=len(self.starts) - 1)
+        step = torch.searchsorted(self.starts.flip(0), diffusion_timesteps.contiguous()).clamp(max=len(self.starts) - 1)
         step = len(self.starts) - 1 - step
         signal = self.alphas_cumprod[diffusion_timesteps].view(-1, 1, 1, 1)
         states = signal.sqrt() * self.images[step, rows] + (1 - signal).sqrt() * self.noises[step, rows]

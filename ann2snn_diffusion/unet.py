@@ -12,7 +12,7 @@ import torch
 from diffusers import UNet2DModel
 from diffusers.models.unets.unet_2d import UNet2DOutput
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from ann2snn_diffusion.errors import A2SError, first_line
 from ann2snn_diffusion.neuron import ForwardPass, SpikingNeuron
@@ -35,6 +35,9 @@ class SpikingUNet2DModel(UNet2DModel):
         SpecError: invalid ``spiking``.
         UnsupportedLayerError: a layer without a rule.
     """
+
+    # The name that pipelines save: importing the package is enough to load one.
+    __module__ = "ann2snn_diffusion"
 
     def __init__(self, *, spiking: Mapping[str, Any], **unet: Any) -> None:
         super().__init__(**unet)
@@ -88,7 +91,9 @@ class SpikingUNet2DModel(UNet2DModel):
             raise UnsupportedLayerError(
                 f"Parameters changed their names: {sorted(set(missing) - own)[:3]} {unexpected[:3]}."
             )
-        return spiking.to(device=unet.device, dtype=unet.dtype).train(unet.training)
+        # ModelMixin.to warns about every dtype it is given.
+        nn.Module.to(spiking, unet.device, unet.dtype)
+        return spiking.train(unet.training)
 
     def _refuse_idle_patterns(self) -> None:
         names = [name for name, _ in self.named_modules()]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 LinearMap = nn.Conv2d | nn.Linear
 CHUNK = 2048
+STRENGTHS = (1, 10, 100)
 
 
 def ridge(gram: Tensor, cross: Tensor, strength: float) -> Tensor:
@@ -25,40 +28,70 @@ def ridge(gram: Tensor, cross: Tensor, strength: float) -> Tensor:
     return torch.cholesky_solve(cross.T, torch.linalg.cholesky(regularised)).T
 
 
+@dataclass
+class Moments:
+    """Sums over rows of inputs x, a 1 appended for the bias, and residuals r: Σ x·xᵀ, Σ r·xᵀ, the number of rows."""
+
+    gram: Tensor
+    cross: Tensor
+    rows: int
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(self.gram + other.gram, self.cross + other.cross, self.rows + other.rows)
+
+    def solve(self, strength: float) -> Tensor:
+        """Δ [O, F + 1], the bias in the last column: weights by ridge on centred sums, the bias carries the means."""
+        mean_input, mean_residual = self.gram[:-1, -1] / self.rows, self.cross[:, -1] / self.rows
+        gram = self.gram[:-1, :-1] - self.rows * torch.outer(mean_input, mean_input)
+        weight = ridge(gram, self.cross[:, :-1] - self.rows * torch.outer(mean_residual, mean_input), strength)
+        return torch.cat([weight, (mean_residual - weight @ mean_input)[:, None]], dim=1)
+
+    def gain(self, delta: Tensor) -> float:
+        """Σ‖r‖² − Σ‖r − Δx‖²: how much squared residual Δ takes away on these rows."""
+        return (2 * (delta * self.cross).sum() - ((delta @ self.gram) * delta).sum()).item()
+
+
 def correction(
     layer: LinearMap, received: Tensor, residual: Tensor, strength: float, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Change of weight and bias that takes a layer's output toward its target on the inputs it really receives.
 
+    Of several ridge strengths the one that helps most on held-out samples is taken; none, where none helps.
+
     Args:
         layer: a convolution with zero padding and one group, or a linear layer.
         received: its input, [N, C, H, W] or [N, L, C].
         residual: target minus output, [N, O, H', W'] or [N, L, O].
-        strength: see `ridge`.
+        strength: the least ridge strength that is tried, see `ridge`.
         count: positions drawn; memory does not grow with N beyond that.
 
     Returns:
         ΔW, shaped as the weight, and Δb [O].
     """
-    outputs = residual.numel() // len(layer.weight)
-    positions = torch.randint(outputs, (count,), generator=generator).to(received.device)
-    features = layer.weight[0].numel()
-    moments = torch.zeros(features + 1, features + 1, dtype=torch.float64, device=received.device)
-    cross = torch.zeros(len(layer.weight), features + 1, dtype=torch.float64, device=received.device)
     if isinstance(layer, nn.Conv2d):
         pad_down, pad_across = layer.padding
         received = F.pad(received, (pad_across, pad_across, pad_down, pad_down))  # pyright: ignore[reportArgumentType]
+    split = max(1, len(received) * 3 // 4)
+    fit = _moments(layer, received[:split], residual[:split], count * 3 // 4, generator)
+    held_out = _moments(layer, received[split:], residual[split:], count // 4, generator) if len(received) > 1 else fit
+    strengths = [strength * factor for factor in STRENGTHS]
+    gains = [held_out.gain(fit.solve(each)) for each in strengths]
+    best = max(range(len(gains)), key=gains.__getitem__)
+    delta = (fit + held_out).solve(strengths[best]) if gains[best] > 0 else torch.zeros_like(fit.cross)
+    return delta[:, :-1].reshape(layer.weight.shape).to(layer.weight), delta[:, -1].to(layer.weight)
+
+
+def _moments(layer: LinearMap, received: Tensor, residual: Tensor, count: int, generator: torch.Generator) -> Moments:
+    positions = torch.randint(residual.numel() // len(layer.weight), (count,), generator=generator).to(received.device)
+    features = layer.weight[0].numel() + 1
+    gram = torch.zeros(features, features, dtype=torch.float64, device=received.device)
+    cross = torch.zeros(len(layer.weight), features, dtype=torch.float64, device=received.device)
     for chunk in positions.split(CHUNK):
         inputs, residuals = _rows(layer, received, residual, chunk)
         inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
-        moments += inputs.T @ inputs
+        gram += inputs.T @ inputs
         cross += residuals.T @ inputs
-    # The bias is not penalised: centre both sides, solve for the weight, let the bias carry the means.
-    mean_input, mean_residual = moments[:-1, -1] / count, cross[:, -1] / count
-    gram = moments[:-1, :-1] - count * torch.outer(mean_input, mean_input)
-    weight = ridge(gram, cross[:, :-1] - count * torch.outer(mean_residual, mean_input), strength)
-    bias = mean_residual - weight @ mean_input
-    return weight.view_as(layer.weight).to(layer.weight), bias.to(layer.weight)
+    return Moments(gram, cross, count)
 
 
 def apply_delta(layer: LinearMap, received: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

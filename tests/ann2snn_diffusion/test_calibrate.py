@@ -1,0 +1,110 @@
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from torch import Tensor
+
+from ann2snn_diffusion.calibrate import CalibrationSpec, calibrate, synapses
+from ann2snn_diffusion.config import SpecError
+from ann2snn_diffusion.neuron import SpikingNeuron
+from ann2snn_diffusion.spec import SpikeSpec
+from ann2snn_diffusion.trajectories import record, spread_over_segments
+from ann2snn_diffusion.unet import SpikingUNet2DModel
+
+SYNCHRONOUS = {"coding": "rate", "schedule": "synchronous"}
+
+
+def states_of(unet: UNet2DModel, seed: int, count: int = 56) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    trajectories = record(unet, DDPMScheduler(), 8, 4, generator)
+    diffusion_timesteps = spread_over_segments(SpikeSpec().segments, 1000, count, generator)
+    return trajectories.states(torch.arange(count) % 8, diffusion_timesteps)[0], diffusion_timesteps
+
+
+def error_of(unet: UNet2DModel, spec: dict[str, Any], calibration: CalibrationSpec) -> float:
+    """Relative ε error on states that calibration did not see."""
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec.from_dict(spec))
+    calibrate(spiking, *states_of(unet, 0), calibration, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        state, diffusion_timesteps = states_of(unet, 1)
+        expected = unet(state, diffusion_timesteps).sample
+        return ((spiking(state, diffusion_timesteps).sample - expected).square().sum() / expected.square().sum()).item()
+
+
+@pytest.mark.parametrize("spec", [{}, {"coding": "ternary"}, {"coding": "rate"}, SYNCHRONOUS], ids=str)
+def test_error_falls_as_the_time_steps_grow(unet: UNet2DModel, spec: dict[str, Any]) -> None:
+    errors = [error_of(unet, spec | {"time_steps": time_steps}, CalibrationSpec()) for time_steps in (1, 2, 4, 8)]
+    assert errors == sorted(errors, reverse=True), errors
+    assert errors[-1] < 0.3 * errors[0]
+
+
+def test_the_default_beats_the_baselines(unet: UNet2DModel) -> None:
+    ours = error_of(unet, {}, CalibrationSpec())
+    for baseline in ({"method": "max"}, {"method": "percentile"}):
+        assert ours < 0.5 * error_of(unet, {}, CalibrationSpec(**baseline, per="tensor", correction=0))  # pyright: ignore
+
+
+def test_correction_undoes_a_systematic_loss(unet: UNet2DModel) -> None:
+    # One level for each sign: neurons lose amplitude, and losing it is what a linear correction can undo.
+    coarse = {"time_steps": 1, "coding": "radix"}
+    wide = CalibrationSpec(method="max"), CalibrationSpec(method="max", correction=0)
+    assert error_of(unet, coarse, wide[0]) < 0.9 * error_of(unet, coarse, wide[1])
+
+
+def test_the_same_seed_gives_the_same_network(unet: UNet2DModel) -> None:
+    twins = []
+    for _ in range(2):
+        spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+        calibrate(spiking, *states_of(unet, 0), CalibrationSpec(), torch.Generator().manual_seed(5))
+        twins.append(spiking.state_dict())
+    assert all(torch.equal(twins[0][name], twins[1][name]) for name in twins[0])
+
+
+def test_without_correction_the_weights_stay_the_ann_s(unet: UNet2DModel) -> None:
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(correction=0), torch.Generator())
+    after = spiking.state_dict()
+    assert all(torch.equal(weight, after[name]) for name, weight in unet.state_dict().items())
+
+
+def test_driven_layers_are_corrected_and_analog_ones_never(unet: UNet2DModel) -> None:
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(time_steps=1))
+    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(method="max"), torch.Generator())
+    after, driven = spiking.state_dict(), synapses(spiking)
+    weights = unet.state_dict()
+    changed = {name.rpartition(".")[0] for name in weights if not torch.equal(weights[name], after[name])}
+    assert "conv_out" in changed
+    assert {name.replace("Conv2d_0", "conv") for name in changed} <= set(driven)
+
+
+def test_every_site_and_segment_is_set(unet: UNet2DModel) -> None:
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+    visited: list[None] = []
+    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(), torch.Generator(), advance=lambda: visited.append(None))
+    assert len(visited) == len(spiking.neurons())
+    for name, neuron in spiking.neurons().items():
+        assert (neuron.threshold != 1).all(), name
+        assert (neuron.threshold > 0).all(), name
+
+
+def test_one_threshold_per_tensor_where_asked(unet: UNet2DModel) -> None:
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(per="tensor", method="max"), torch.Generator())
+    neuron = spiking.get_submodule("conv_out.neuron")
+    assert isinstance(neuron, SpikingNeuron)
+    assert all(len(row.unique()) == 1 for row in neuron.threshold)
+
+
+def test_a_segment_without_states_is_refused(unet: UNet2DModel) -> None:
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0, 400)))
+    with pytest.raises(SpecError, match="from diffusion timestep 400"):
+        calibrate(spiking, torch.randn(2, 1, 8, 8), torch.tensor([1, 2]), CalibrationSpec(), torch.Generator())
+
+
+@pytest.mark.parametrize(
+    "values", [{"method": "magic"}, {"states": 0}, {"correction": -1}, {"percentile": 101}, {"per": "pixel"}], ids=str
+)
+def test_an_impossible_calibration_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=f"{next(iter(values))} = "):
+        CalibrationSpec(**values)

@@ -1,0 +1,61 @@
+import pytest
+import torch
+from diffusers.models.upsampling import Upsample2D
+from torch import nn
+
+from ann2snn_diffusion.layers import (
+    SlicedActivation,
+    SlicedGroupNorm,
+    SpikingConv2d,
+    SpikingLinear,
+    SpikingUpsample2D,
+    emit,
+    running_mean,
+)
+from ann2snn_diffusion.neuron import ForwardPass, SpikingNeuron
+from ann2snn_diffusion.spec import SpikeSpec
+
+
+def test_emit_is_the_inverse_of_the_running_mean(generator: torch.Generator) -> None:
+    slices = torch.randn(12, 3, 2, 2, generator=generator)
+    torch.testing.assert_close(emit(running_mean(slices, 4), 4), slices)
+    assert running_mean(slices, 1) is slices
+
+
+@pytest.mark.parametrize("kind", ["norm", "activation"])
+@torch.no_grad()
+def test_the_slices_of_a_nonlinear_step_average_to_its_exact_value(generator: torch.Generator, kind: str) -> None:
+    stock = nn.GroupNorm(2, 4) if kind == "norm" else nn.SiLU()
+    forward_pass = ForwardPass(slices=4)
+    sliced = (
+        SlicedGroupNorm(stock, forward_pass)
+        if isinstance(stock, nn.GroupNorm)
+        else SlicedActivation(stock, forward_pass)
+    )
+    slices = torch.randn(4, 3, 4, 5, 5, generator=generator)
+    output = sliced(slices.flatten(0, 1)).unflatten(0, (4, 3))
+    torch.testing.assert_close(output.mean(0), stock(slices.mean(0)), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_spiking_layers_weigh_spikes_and_keep_parameters_and_names(generator: torch.Generator) -> None:
+    spec, forward_pass = SpikeSpec(segments=(0,)), ForwardPass()
+    conv, linear = nn.Conv2d(3, 5, 3, stride=2, padding=1, bias=False), nn.Linear(3, 5)
+    spiking_conv = SpikingConv2d(conv, SpikingNeuron(3, True, spec, forward_pass))
+    spiking_linear = SpikingLinear(linear, SpikingNeuron(3, True, spec, forward_pass, -1))
+    image, tokens = torch.randn(2, 3, 8, 8, generator=generator), torch.randn(2, 7, 3, generator=generator)
+    assert torch.equal(spiking_conv(image), conv(spiking_conv.neuron(image)))
+    assert torch.equal(spiking_linear(tokens), linear(spiking_linear.neuron(tokens)))
+    assert set(conv.state_dict()) < set(spiking_conv.state_dict())
+    assert spiking_conv.weight is conv.weight
+
+
+@torch.no_grad()
+def test_upsampling_spikes_before_or_after_interpolation_is_the_same(generator: torch.Generator) -> None:
+    neuron = SpikingNeuron(3, True, SpikeSpec(segments=(0,)), ForwardPass())
+    stock = Upsample2D(3, use_conv=True)
+    image = torch.randn(2, 3, 4, 6, generator=generator)
+    conv = stock.conv
+    assert isinstance(conv, nn.Conv2d)
+    late = conv(neuron(nn.functional.interpolate(image, scale_factor=2.0)))
+    assert torch.equal(SpikingUpsample2D(stock, neuron)(image), late)

@@ -1,0 +1,51 @@
+"""Tiny real networks: stock UNet2DModels with random weights that have been given something to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+
+
+def build_unet(**changes: Any) -> UNet2DModel:
+    torch.manual_seed(0)
+    config: dict[str, Any] = {
+        "sample_size": 8,
+        "in_channels": 1,
+        "out_channels": 1,
+        "block_out_channels": (8, 16),
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "attention_head_dim": 8,
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+        "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+    }
+    unet = UNet2DModel(**config | changes)
+    # Fresh norms are all alike; real ones are not.
+    for name, parameter in unet.named_parameters():
+        if "norm" in name:
+            parameter.data.add_(0.3 * torch.randn_like(parameter))
+    return unet.eval()
+
+
+@pytest.fixture(scope="session")
+def make_unet() -> Callable[..., UNet2DModel]:
+    return build_unet
+
+
+@pytest.fixture
+def unet() -> UNet2DModel:
+    return build_unet()
+
+
+@pytest.fixture
+def scheduler() -> DDPMScheduler:
+    return DDPMScheduler()
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
