@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ann2snn_diffusion.errors import A2SError
+from safetensors import SafetensorError
+
+from ann2snn_diffusion.errors import A2SError, first_line
 
 
 class OutputError(A2SError):
@@ -50,9 +52,27 @@ def new_folder(folder: Path, force: bool = False) -> Iterator[Path]:
             shutil.rmtree(replaced)
         else:
             partial.rename(folder)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} could not be written: {error.strerror or error}; nothing was left behind."
-        ) from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise OutputError(f"{folder} could not be written: {reason}; nothing was left behind.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def new_file(file: Path) -> Iterator[Path]:
+    """A temporary file beside ``file``, of the same kind, that replaces it when the block ends well.
+
+    Raises:
+        OutputError: no such folder, or it cannot be written.
+    """
+    if not file.parent.is_dir() or file.is_dir():
+        raise OutputError(f"{file} cannot be written: expected a file name in a folder that exists.")
+    partial = file.with_name(f".{file.stem}.partial{file.suffix}")
+    try:
+        yield partial
+        partial.replace(file)
+    except OSError as error:
+        raise OutputError(f"{file} could not be written: {error.strerror or error}.") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -115,7 +115,7 @@ def calibrate(
         )
         halves = _halves(unet, output)
         residual = (halves[:, 0] - halves[:, 1]).mean(0)
-        count = max(16 * spec.positions, 2 * layer.weight[0].numel())
+        count = 4 * spec.positions + 2 * layer.weight[0].numel()
         weight, bias = correction(layer, spikes, residual, spec.correction, count, generator)
         layer.weight.data += weight
         if layer.bias is not None:

@@ -26,7 +26,7 @@ from ann2snn_diffusion.spec import SpikeSpec
 from ann2snn_diffusion.trajectories import record, spread_over_segments
 from ann2snn_diffusion.unet import SpikingUNet2DModel
 
-STATES_PER_TRAJECTORY = 8
+STATES_PER_TRAJECTORY = 16
 MEASURED_STATES = 128
 
 
@@ -111,7 +111,7 @@ def convert_to_folder(
     seed: int = 0,
     images: Tensor | None = None,
     force: bool = False,
-    samples: int = 16,
+    samples: int = 8,
     sample_steps: int = 25,
     track: Track = silent,
 ) -> ConversionReport:

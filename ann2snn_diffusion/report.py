@@ -45,7 +45,7 @@ class SiteReport:
     error: float
     """Σ(SNN − ANN)² / ΣANN² of the value that the site hands on."""
     off_level: float
-    """Share of emitted values that are not offset + unit · Σ W·s of their counted spikes: exact ties of rounding only."""
+    """Share of emitted values that are not offset + unit · Σ W·s of their counted spikes: rounding ties only."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def convert(
         float | None, typer.Option(help="Ridge strength of the weight correction; 0: none.  [default: 0.001]")
     ] = None,
     states: Annotated[int | None, typer.Option(help="Noisy images to calibrate on; memory grows with them.")] = None,
-    samples: Annotated[int, typer.Option(min=0, help="Images drawn by ANN and SNN for samples.png; 0: none.")] = 16,
+    samples: Annotated[int, typer.Option(min=0, help="Images drawn by ANN and SNN for samples.png; 0: none.")] = 8,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Replace the result folder if it exists.")] = False,
@@ -69,7 +69,7 @@ def convert(
             "states": states,
         },
     )
-    folder = output or Path(f"{Path(source).name}-snn")
+    folder = output or Path(f"{Path(source).resolve().name}-snn")
     refuse_existing(folder, force)
     usable_device(device)
 

@@ -20,29 +20,34 @@ def sample(
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Image i is seeded with seed + i.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time; changes nothing but memory.")] = 64,
+    rules: Annotated[Path | None, typer.Option(help="The rules that the model was converted with.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
 ) -> None:
     """Draw a PNG grid with a converted model, and with its ANN from the same noise."""
+    from ann2snn_diffusion.artifact import new_file
     from ann2snn_diffusion.cli.run import usable_device
     from ann2snn_diffusion.pictures import save_grids
     from ann2snn_diffusion.progress import progress_bars, tracking
+    from ann2snn_diffusion.rules import load_rules
     from ann2snn_diffusion.sample import choose_scheduler
     from ann2snn_diffusion.sample import sample as draw
     from ann2snn_diffusion.source import BUNDLED, load_converted, load_source
 
+    picture = (output or Path(f"{folder.resolve().name}-samples.png")).with_suffix(".png")
     usable_device(device)
+    if rules is not None:
+        load_rules(rules)
     converted = load_converted(folder, device)
     sampler = choose_scheduler(converted.scheduler, scheduler)
     networks = {}
     if ann is not None or converted.name == BUNDLED:
         networks["ANN"] = load_source(ann or BUNDLED, device).unet
     networks[f"SNN, T = {converted.unet.config['spiking']['time_steps']}"] = converted.unet
-    with progress_bars() as progress:
+    with new_file(picture) as partial, progress_bars() as progress:
         batches = -(-count // batch_size)
         grids = {
             title: draw(network, sampler, count, steps, seed, batch_size, tracking(progress)(title, steps * batches))
             for title, network in networks.items()
         }
-    picture = output or Path(f"{folder.resolve().name}-samples.png")
-    save_grids(picture, grids, columns=8 if count <= 64 else 16)
+        save_grids(partial, grids, columns=8 if count <= 64 else 16)
     typer.echo(f"{picture}: {count} images each, {' over '.join(grids)}; {scheduler}, {steps} steps, seed {seed}")

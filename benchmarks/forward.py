@@ -1,0 +1,55 @@
+"""Cost of a spiking forward pass relative to the ANN's, eager and compiled, alternating in one run.
+
+python benchmarks/forward.py [--no-compiled]
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from ann2snn_diffusion import SpikeSpec, SpikingUNet2DModel, load_source
+
+
+def alternate(networks: list[Callable[[Tensor, Tensor], object]], batch_size: int, repeats: int) -> list[list[float]]:
+    """Seconds of every forward pass, the networks in turn, so that a busy machine slows all of them alike."""
+    sample, diffusion_timestep = torch.randn(batch_size, 1, 32, 32), torch.tensor(300)
+    seconds: list[list[float]] = [[] for _ in networks]
+    with torch.no_grad():
+        for repeat in range(repeats + 2):
+            for network, times in zip(networks, seconds, strict=True):
+                start = time.perf_counter()
+                network(sample, diffusion_timestep)
+                if repeat >= 2:
+                    times.append(time.perf_counter() - start)
+    return seconds
+
+
+def main(
+    batch_size: int = 64,
+    repeats: int = 15,
+    compiled: Annotated[bool, typer.Option(help="Also with torch.compile, which takes minutes.")] = True,
+) -> None:
+    """Print medians and their ratio."""
+    ann = load_source().unet
+    spiking = SpikingUNet2DModel.from_unet(ann, SpikeSpec()).requires_grad_(False)
+    for neuron in spiking.neurons().values():
+        neuron.threshold.fill_(4.0)
+    table = Table("mode", "ANN, s", "SNN at T = 4, s", "SNN / ANN")
+    for mode in ("eager", "compiled") if compiled else ("eager",):
+        pair = [ann, spiking] if mode == "eager" else [torch.compile(ann), torch.compile(spiking)]
+        baseline, ours = (statistics.median(times) for times in alternate(pair, batch_size, repeats))
+        table.add_row(mode, f"{baseline:.3f}", f"{ours:.3f}", f"{ours / baseline:.2f}")
+    Console().print(f"batch {batch_size}, {torch.get_num_threads()} threads, torch {torch.__version__}", table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
