@@ -130,6 +130,7 @@ def main(
     if accelerator.is_main_process:
         finished = accelerator.unwrap_model(unet)
         ema.copy_to(finished.parameters())
+        finished.register_to_config(_name_or_path="fashion-mnist-32")  # never a path of this machine
         DDPMPipeline(finished.half(), scheduler).save_pretrained(str(output / "pipeline"))
 
 
