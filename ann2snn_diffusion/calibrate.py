@@ -3,7 +3,8 @@
 ANN rows and SNN rows of the same states travel side by side in one batch, [ANN; SNN]. In execution order
 
 - a neuron solves scale and offset from what really arrives at it, and from then on spikes for the SNN rows;
-- a synapse, which now receives spikes, corrects weight and bias toward what it gives for the ANN rows.
+- a synapse, which now receives spikes, sets the correction of its weight and bias toward what it gives for the ANN
+  rows.
 
 So each site and synapse sees, and can undo, what the coding upstream lost.
 """
@@ -16,15 +17,14 @@ from functools import partial
 from typing import Literal, get_args
 
 import torch
-from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from ann2snn_diffusion.config import is_number, require
-from ann2snn_diffusion.layers import SpikingAttnProcessor, SpikingConv2d, SpikingLinear, SpikingUpsample2D
+from ann2snn_diffusion.layers import CorrectedConv2d, CorrectedLinear
 from ann2snn_diffusion.neuron import SpikingNeuron
 from ann2snn_diffusion.unet import SpikingUNet2DModel
 from calibration import solve
-from calibration.correct import LinearMap, apply_delta, correction
+from calibration.correct import apply_delta, correction
 from calibration.observe import After, draw_rows, visiting
 
 Method = Literal["least-squares", "max", "percentile"]
@@ -108,7 +108,7 @@ def calibrate(
         received[neuron] = halves[:, 1].mean(0)
         advance()
 
-    def correct(layer: LinearMap, input: Tensor, output: Tensor) -> None:
+    def correct(layer: CorrectedConv2d | CorrectedLinear, input: Tensor, output: Tensor) -> None:
         # A spiking layer's own neuron stands between its input and its weights.
         spikes = (
             received.pop(neuron) if (neuron := getattr(layer, "neuron", None)) else _halves(unet, input)[:, 1].mean(0)
@@ -117,9 +117,9 @@ def calibrate(
         residual = (halves[:, 0] - halves[:, 1]).mean(0)
         count = 4 * spec.positions + 2 * layer.weight[0].numel()
         weight, bias = correction(layer, spikes, residual, spec.correction, count, generator)
-        layer.weight.data += weight
-        if layer.bias is not None:
-            layer.bias.data += bias
+        layer.weight_correction.data += weight
+        if layer.bias_correction is not None:
+            layer.bias_correction.data += bias
         halves[:, 1] += apply_delta(layer, spikes, weight, None if layer.bias is None else bias)
 
     neurons = unet.neurons().values()
@@ -145,17 +145,11 @@ def set_threshold(neuron: SpikingNeuron, segment: int, values: Tensor, spec: Cal
     neuron.offset.data[segment] = offset.expand(channels)
 
 
-def synapses(unet: nn.Module) -> dict[str, LinearMap]:
+def synapses(unet: nn.Module) -> dict[str, CorrectedConv2d | CorrectedLinear]:
     """Every layer with weights that receives spikes, by qualified name."""
-    driven: dict[str, LinearMap] = {}
-    for name, module in unet.named_modules():
-        if isinstance(module, SpikingConv2d | SpikingLinear):
-            driven[name] = module
-        if isinstance(module, SpikingUpsample2D) and isinstance(module.conv, nn.Conv2d):
-            driven[f"{name}.conv"] = module.conv
-        if isinstance(module, Attention) and isinstance(module.processor, SpikingAttnProcessor):
-            driven |= {f"{name}.{part}": getattr(module, part) for part in ("to_q", "to_k", "to_v")}
-    return driven
+    return {
+        name: module for name, module in unet.named_modules() if isinstance(module, CorrectedConv2d | CorrectedLinear)
+    }
 
 
 def _halves(unet: SpikingUNet2DModel, folded: Tensor) -> Tensor:

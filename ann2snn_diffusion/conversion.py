@@ -15,11 +15,12 @@ from torch import Tensor
 from ann2snn_diffusion.artifact import new_folder
 from ann2snn_diffusion.calibrate import CalibrationSpec, calibrate
 from ann2snn_diffusion.card import model_card
+from ann2snn_diffusion.compare import CHUNK, compare
 from ann2snn_diffusion.errors import A2SError
 from ann2snn_diffusion.images import noisy_images
 from ann2snn_diffusion.pictures import save_grids
 from ann2snn_diffusion.progress import Track, silent
-from ann2snn_diffusion.report import CHUNK, LOW_NOISE, ConversionReport, measure
+from ann2snn_diffusion.report import LOW_NOISE, ConversionReport, summarise
 from ann2snn_diffusion.sample import choose_scheduler, sample
 from ann2snn_diffusion.source import Source
 from ann2snn_diffusion.spec import SpikeSpec
@@ -97,7 +98,8 @@ def convert(
     )
     states, labels = trajectories.states(rows.to(unet.device), measured.to(unet.device))
     advance = track("compared with the ANN", -(-MEASURED_STATES // CHUNK))
-    report = measure(spiking, unet, states, measured.to(unet.device), labels, advance)
+    comparison = compare(spiking, states, measured.to(unet.device), labels, advance)
+    report = summarise(comparison, low_noise=torch.arange(MEASURED_STATES) >= half)
     if not torch.isfinite(torch.tensor([report.epsilon_error, report.epsilon_error_low_noise])).all():
         raise ConversionError("The converted network's output is not finite.")
     return Conversion(spiking, report)

@@ -24,18 +24,14 @@ def read_images(folder: Path, count: int, channels: int, size: tuple[int, int], 
     Raises:
         ImagesError: no folder, no image in it, or one that cannot be read.
     """
-    if not folder.is_dir():
-        raise ImagesError(f"{folder}: no such folder of images.")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ImagesError(f"{folder}: no images; expected files that end in {', '.join(sorted(SUFFIXES))}.")
+    files = find_images(folder)
     if channels not in (1, 3):
         raise ImagesError(f"{folder}: the model has {channels} input channels; images have 1 or 3.")
     chosen = [files[index] for index in torch.randperm(len(files), generator=generator)[:count].tolist()]
     transform = v2.Compose(
-        [v2.Resize(min(size)), v2.CenterCrop(size), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+        [v2.Resize(max(size)), v2.CenterCrop(size), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
     )
-    return torch.stack([transform(_open(path, "L" if channels == 1 else "RGB")) for path in chosen]) * 2 - 1
+    return torch.stack([transform(open_image(path, "L" if channels == 1 else "RGB")) for path in chosen]) * 2 - 1
 
 
 def noisy_images(
@@ -48,7 +44,43 @@ def noisy_images(
     return signal.sqrt() * clean + (1 - signal).sqrt() * noise
 
 
-def _open(path: Path, mode: str) -> Image.Image:
+def find_images(folder: Path) -> list[Path]:
+    """All image files of a folder and the folders in it, sorted.
+
+    Raises:
+        ImagesError: no folder, no image in it, or damaged ones, each named.
+    """
+    if not folder.is_dir():
+        raise ImagesError(f"{folder}: no such folder of images.")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ImagesError(f"{folder}: no images; expected files that end in {', '.join(sorted(SUFFIXES))}.")
+    if damaged := [str(path.relative_to(folder)) for path in files if not _verified(path)]:
+        raise ImagesError(f"{folder}: {len(damaged)} not readable as images: {', '.join(damaged)}.")
+    return files
+
+
+def _verified(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except (UnidentifiedImageError, OSError, SyntaxError):
+        return False
+    return True
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file, from its header."""
+    with Image.open(path) as image:
+        return image.height, image.width
+
+
+def open_image(path: Path, mode: str) -> Image.Image:
+    """An image file as ``L`` or ``RGB``.
+
+    Raises:
+        ImagesError: it cannot be decoded.
+    """
     try:
         with Image.open(path) as image:
             return image.convert(mode)

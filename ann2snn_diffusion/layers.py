@@ -1,5 +1,8 @@
 """Spiking layers: a stock layer with neurons before every synapse, the stock layer's parameters under their own names.
 
+Whatever calibration and training change of a weight stands beside it, as a correction: analog, the network stays the
+ANN to the bit.
+
 In the synchronous schedule every tensor carries T time slices, folded into the batch [T·B, …], whose mean is its
 value. Linear layers act on slices. A non-linear step N acts on the running mean m_t and emits
 t·N(m_t) − (t−1)·N(m_{t−1}), so that the mean over all T slices is exactly N of the value (ECMT, arXiv 2408.00970).
@@ -39,10 +42,22 @@ def _ticks(stacked: Tensor) -> Tensor:
     return torch.arange(1, len(stacked) + 1, device=stacked.device).view(-1, *[1] * (stacked.ndim - 1))
 
 
-class SpikingConv2d(nn.Conv2d):
-    """A convolution that receives spikes, [S·B, C, H, W]."""
+def corrected(layer: CorrectedConv2d | CorrectedLinear) -> tuple[Tensor, Tensor | None]:
+    """The weight and bias in force: the ANN's own, plus the correction unless the network runs as the ANN."""
+    if layer.forward_pass.analog:
+        return layer.weight, layer.bias
+    bias = None if layer.bias is None or layer.bias_correction is None else layer.bias + layer.bias_correction
+    return layer.weight + layer.weight_correction, bias
 
-    def __init__(self, conv: nn.Conv2d, neuron: SpikingNeuron) -> None:
+
+class CorrectedConv2d(nn.Conv2d):
+    """A convolution that receives spikes, [S·B, C, H, W]: the ANN's parameters, and beside them a correction.
+
+    Attributes:
+        weight_correction, bias_correction: what calibration and training add to ``weight`` and ``bias``; 0 at first.
+    """
+
+    def __init__(self, conv: nn.Conv2d, forward_pass: ForwardPass) -> None:
         super().__init__(
             conv.in_channels,
             conv.out_channels,
@@ -56,6 +71,39 @@ class SpikingConv2d(nn.Conv2d):
             device="meta",
         )
         self.weight, self.bias = conv.weight, conv.bias
+        self.weight_correction = nn.Parameter(torch.zeros_like(conv.weight))
+        self.bias_correction = None if conv.bias is None else nn.Parameter(torch.zeros_like(conv.bias))
+        self.forward_pass = forward_pass
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Accumulate."""
+        return self._conv_forward(input, *corrected(self))
+
+
+class CorrectedLinear(nn.Linear):
+    """A linear layer that receives spikes, [S·B, L, C]: the ANN's parameters, and beside them a correction.
+
+    Attributes:
+        weight_correction, bias_correction: as in `CorrectedConv2d`.
+    """
+
+    def __init__(self, linear: nn.Linear, forward_pass: ForwardPass) -> None:
+        super().__init__(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
+        self.weight, self.bias = linear.weight, linear.bias
+        self.weight_correction = nn.Parameter(torch.zeros_like(linear.weight))
+        self.bias_correction = None if linear.bias is None else nn.Parameter(torch.zeros_like(linear.bias))
+        self.forward_pass = forward_pass
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Accumulate."""
+        return F.linear(input, *corrected(self))
+
+
+class SpikingConv2d(CorrectedConv2d):
+    """A convolution with its own neurons before it."""
+
+    def __init__(self, conv: nn.Conv2d, neuron: SpikingNeuron) -> None:
+        super().__init__(conv, neuron.forward_pass)
         self.neuron = neuron
 
     def forward(self, input: Tensor) -> Tensor:
@@ -63,12 +111,11 @@ class SpikingConv2d(nn.Conv2d):
         return super().forward(self.neuron(input))
 
 
-class SpikingLinear(nn.Linear):
-    """A linear layer that receives spikes, [S·B, L, C]."""
+class SpikingLinear(CorrectedLinear):
+    """A linear layer with its own neurons before it."""
 
     def __init__(self, linear: nn.Linear, neuron: SpikingNeuron) -> None:
-        super().__init__(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
-        self.weight, self.bias = linear.weight, linear.bias
+        super().__init__(linear, neuron.forward_pass)
         self.neuron = neuron
 
     def forward(self, input: Tensor) -> Tensor:
@@ -80,11 +127,13 @@ class SpikingUpsample2D(Upsample2D):
     """Nearest-neighbour upsampling of spikes, then its convolution: neurons stand where there are fewer pixels."""
 
     def __init__(self, layer: Upsample2D, neuron: SpikingNeuron) -> None:
+        if not isinstance(layer.conv, nn.Conv2d):
+            raise TypeError(f"SpikingUpsample2D: expected a layer with a convolution, got {type(layer.conv).__name__}.")
         super().__init__(
             layer.channels, out_channels=layer.out_channels, name=layer.name, interpolate=layer.interpolate
         )
         self.use_conv, self.use_conv_transpose = layer.use_conv, layer.use_conv_transpose
-        self.conv = layer.conv
+        self.conv = CorrectedConv2d(layer.conv, neuron.forward_pass)
         self.neuron = neuron
 
     def forward(self, hidden_states: Tensor, output_size: int | None = None) -> Tensor:

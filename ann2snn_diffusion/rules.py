@@ -26,6 +26,7 @@ from torch import nn
 
 from ann2snn_diffusion.errors import A2SError, first_line
 from ann2snn_diffusion.layers import (
+    CorrectedLinear,
     SlicedActivation,
     SlicedGroupNorm,
     SpikingAttnProcessor,
@@ -213,6 +214,8 @@ def _attention(layer: attention_processor.Attention, site: Site) -> nn.Module:
     to_out = cast(nn.ModuleList, layer.to_out)
     to_out[0] = spiking_synapse(to_out[0], site / "to_out.0")
     if not site.analog:
+        for name in ("to_q", "to_k", "to_v"):
+            setattr(layer, name, CorrectedLinear(getattr(layer, name), site.forward_pass))
         widths = (layer.query_dim, layer.inner_kv_dim, layer.inner_kv_dim)
         processor = SpikingAttnProcessor(*(site.neuron(width, dim=-1) for width in widths))
         layer.set_processor(processor)  # pyright: ignore[reportArgumentType]

@@ -35,6 +35,13 @@ class Source:
     revision: str | None = None
 
 
+@dataclass(frozen=True)
+class Converted(Source):
+    """A converted model with its scheduler; ``name`` and ``revision`` are those of the ANN that it came from."""
+
+    unet: SpikingUNet2DModel
+
+
 def load_source(source: str = BUNDLED, device: str = "cpu") -> Source:
     """Load a DDPM in float32, ready to be evaluated.
 
@@ -59,8 +66,8 @@ def load_source(source: str = BUNDLED, device: str = "cpu") -> Source:
     return Source(unet, load_scheduler(folder), name, revision)
 
 
-def load_converted(folder: Path, device: str = "cpu") -> Source:
-    """Load what ``a2s convert`` wrote; ``name`` is that of the ANN it came from.
+def load_converted(folder: Path, device: str = "cpu") -> Converted:
+    """Load what ``a2s convert`` wrote.
 
     Raises:
         SourceError: not such a folder, or damaged.
@@ -74,7 +81,7 @@ def load_converted(folder: Path, device: str = "cpu") -> Source:
     _check_weights(unet, folder / "unet")
     report = read_json(folder / "conversion_report.json")
     nn.Module.to(unet.eval(), torch.device(device))
-    return Source(unet, load_scheduler(folder), str(report.get("source")), report.get("revision"))
+    return Converted(unet, load_scheduler(folder), str(report.get("source")), report.get("revision"))
 
 
 def find_folder(source: str) -> tuple[Path, str, str | None]:

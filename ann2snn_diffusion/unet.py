@@ -19,6 +19,9 @@ from ann2snn_diffusion.neuron import ForwardPass, SpikingNeuron
 from ann2snn_diffusion.rules import Site, UnsupportedLayerError, to_spiking
 from ann2snn_diffusion.spec import SpikeSpec
 
+OWN_PARAMETERS = ("threshold", "offset", "weight_correction", "bias_correction")
+"""What a spiking network's parameters have as their last name where the ANN has none such."""
+
 
 class SourceError(A2SError):
     """A model that cannot be loaded."""
@@ -86,7 +89,7 @@ class SpikingUNet2DModel(UNet2DModel):
         config = {name: value for name, value in unet.config.items() if name in names}
         spiking = cls(spiking=spec.to_dict(), **config)
         missing, unexpected = spiking.load_state_dict(unet.state_dict(), strict=False)
-        own = {name for name, _ in spiking.named_parameters() if name.endswith(("threshold", "offset"))}
+        own = {name for name in spiking.state_dict() if name.endswith(OWN_PARAMETERS)}
         if set(missing) - own or unexpected:
             raise UnsupportedLayerError(
                 f"Parameters changed their names: {sorted(set(missing) - own)[:3]} {unexpected[:3]}."
@@ -94,6 +97,15 @@ class SpikingUNet2DModel(UNet2DModel):
         # ModelMixin.to warns about every dtype it is given.
         nn.Module.to(spiking, unet.device, unet.dtype)
         return spiking.train(unet.training)
+
+    def ann(self) -> UNet2DModel:
+        """The ANN that this network was converted from, bitwise, as a network of its own."""
+        names = inspect.signature(UNet2DModel.__init__).parameters
+        ann = UNet2DModel(**{name: value for name, value in self.config.items() if name in names})
+        weights = self.state_dict()
+        ann.load_state_dict({name: weights[name] for name in weights if not name.endswith(OWN_PARAMETERS)})
+        nn.Module.to(ann, self.device, self.dtype)
+        return ann.train(self.training)
 
     def _refuse_idle_patterns(self) -> None:
         names = [name for name, _ in self.named_modules()]

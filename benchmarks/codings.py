@@ -7,10 +7,8 @@ Debian's package dataset-fashion-mnist is installed.
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
@@ -18,6 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ann2snn_diffusion import CalibrationSpec, SpikeSpec, SpikingUNet2DModel, convert, load_source
+from ann2snn_diffusion.datasets import read_idx
 from ann2snn_diffusion.images import noisy_images
 from ann2snn_diffusion.report import LOW_NOISE
 from ann2snn_diffusion.trajectories import record, spread_over_segments
@@ -56,9 +55,7 @@ def main() -> None:
         rows = torch.randint(32, (256,), generator=generator)
         sets[name] = trajectories.states(rows, steps)[0], steps
         if TEST_SPLIT.exists():
-            raw = np.frombuffer(gzip.decompress(TEST_SPLIT.read_bytes()), np.uint8, offset=16)
-            pixels = torch.from_numpy(raw[: 256 * 784].reshape(256, 1, 28, 28).copy())
-            images = F.pad(pixels, (2, 2, 2, 2)).float() / 127.5 - 1
+            images = F.pad(read_idx(TEST_SPLIT)[:256, None], (2, 2, 2, 2)).float() / 127.5 - 1
             sets[f"{name}, test images"] = noisy_images(images, steps, trajectories.alphas_cumprod, generator), steps
     targets = {
         name: torch.cat([source.unet(*part).sample for part in zip(states.split(32), steps.split(32), strict=True)])

@@ -6,7 +6,6 @@ Data: Debian's package ``dataset-fashion-mnist`` (MIT licence), or any folder wi
 
 from __future__ import annotations
 
-import gzip
 import json
 import sys
 from pathlib import Path
@@ -21,6 +20,8 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ann2snn_diffusion.datasets import read_idx
 
 ARCHITECTURE = {
     "sample_size": 32,
@@ -41,9 +42,7 @@ ARCHITECTURE = {
 
 def read_images(folder: Path) -> torch.Tensor:
     """The 60,000 training images as uint8 [N, 32, 32], 28 × 28 padded with black."""
-    raw = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())
-    images = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28)
-    return F.pad(torch.from_numpy(images.copy()), (2, 2, 2, 2))
+    return F.pad(read_idx(folder / "train-images-idx3-ubyte.gz"), (2, 2, 2, 2))
 
 
 def training_batch(

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from ann2snn_diffusion.cli.convert import convert
+from ann2snn_diffusion.cli.evaluate import evaluate
 from ann2snn_diffusion.cli.sample import sample
 from ann2snn_diffusion.errors import A2SError, first_line
 
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(convert)
 app.command()(sample)
+app.command()(evaluate)
 
 
 def main() -> None:

@@ -12,10 +12,6 @@ def sample(
     folder: Annotated[Path, typer.Argument(help="Folder that a2s convert wrote.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG.  [default: ./NAME-samples.png]")] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images to draw.")] = 64,
-    ann: Annotated[
-        str | None,
-        typer.Option(help="ANN to draw beside, from equal noise.  [default: the bundled one, where it is the source]"),
-    ] = None,
     scheduler: Annotated[str, typer.Option(help="ddpm, ddim, pndm, unipcmultistep …")] = "ddim",
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Image i is seeded with seed + i.")] = 0,
@@ -31,7 +27,7 @@ def sample(
     from ann2snn_diffusion.rules import load_rules
     from ann2snn_diffusion.sample import choose_scheduler
     from ann2snn_diffusion.sample import sample as draw
-    from ann2snn_diffusion.source import BUNDLED, load_converted, load_source
+    from ann2snn_diffusion.source import load_converted
 
     picture = (output or Path(f"{folder.resolve().name}-samples.png")).with_suffix(".png")
     usable_device(device)
@@ -39,10 +35,8 @@ def sample(
         load_rules(rules)
     converted = load_converted(folder, device)
     sampler = choose_scheduler(converted.scheduler, scheduler)
-    networks = {}
-    if ann is not None or converted.name == BUNDLED:
-        networks["ANN"] = load_source(ann or BUNDLED, device).unet
-    networks[f"SNN, T = {converted.unet.config['spiking']['time_steps']}"] = converted.unet
+    time_steps = converted.unet.spec.time_steps
+    networks = {"ANN": converted.unet.ann(), f"SNN, T = {time_steps}": converted.unet}
     with new_file(picture) as partial, progress_bars() as progress:
         batches = -(-count // batch_size)
         grids = {

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.calibrate import CalibrationSpec, calibrate, synapses
 from ann2snn_diffusion.config import SpecError
-from ann2snn_diffusion.neuron import SpikingNeuron
+from ann2snn_diffusion.neuron import SpikingNeuron, analog
 from ann2snn_diffusion.spec import SpikeSpec
 from ann2snn_diffusion.trajectories import record, spread_over_segments
 from ann2snn_diffusion.unet import SpikingUNet2DModel
@@ -61,21 +61,25 @@ def test_the_same_seed_gives_the_same_network(unet: UNet2DModel) -> None:
     assert all(torch.equal(twins[0][name], twins[1][name]) for name in twins[0])
 
 
-def test_without_correction_the_weights_stay_the_ann_s(unet: UNet2DModel) -> None:
+@torch.no_grad()
+def test_the_ann_s_weights_stay_and_analog_mode_is_bitwise_the_ann(unet: UNet2DModel) -> None:
     spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
-    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(correction=0), torch.Generator())
+    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(), torch.Generator())
     after = spiking.state_dict()
     assert all(torch.equal(weight, after[name]) for name, weight in unet.state_dict().items())
+    sample, diffusion_timestep = torch.randn(3, 1, 8, 8), torch.tensor([0, 40, 900])
+    with analog(spiking):
+        assert torch.equal(spiking(sample, diffusion_timestep).sample, unet(sample, diffusion_timestep).sample)
 
 
-def test_driven_layers_are_corrected_and_analog_ones_never(unet: UNet2DModel) -> None:
-    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(time_steps=1))
-    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(method="max"), torch.Generator())
-    after, driven = spiking.state_dict(), synapses(spiking)
-    weights = unet.state_dict()
-    changed = {name.rpartition(".")[0] for name in weights if not torch.equal(weights[name], after[name])}
-    assert "conv_out" in changed
-    assert {name.replace("Conv2d_0", "conv") for name in changed} <= set(driven)
+def test_driven_layers_are_corrected_only_where_asked(unet: UNet2DModel) -> None:
+    corrected = {}
+    for strength in (0, 1e-3):
+        spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(time_steps=1))
+        calibrate(spiking, *states_of(unet, 0), CalibrationSpec(method="max", correction=strength), torch.Generator())
+        corrected[strength] = {name for name, layer in synapses(spiking).items() if layer.weight_correction.any()}
+    assert not corrected[0]
+    assert "conv_out" in corrected[1e-3]
 
 
 def test_every_site_and_segment_is_set(unet: UNet2DModel) -> None:

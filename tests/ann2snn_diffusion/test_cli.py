@@ -38,7 +38,7 @@ def test_convert_then_sample(
     printed = capsys.readouterr().out
     assert "conv_out" in printed
     assert "relative ε error" in printed
-    assert run(monkeypatch, "sample", "ddpm-snn", "-n", "3", "--steps", "2", "--ann", ddpm, "--batch-size", "2") == 0
+    assert run(monkeypatch, "sample", "ddpm-snn", "-n", "3", "--steps", "2", "--batch-size", "2") == 0
     assert (tmp_path / "ddpm-snn-samples.png").exists()
     assert "a folder that exists" in str(run(monkeypatch, "sample", "ddpm-snn", "-o", "absent/picture.png"))
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -4,6 +4,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from ann2snn_diffusion.layers import (
+    CorrectedLinear,
     SlicedActivation,
     SlicedGroupNorm,
     SpikingConv2d,
@@ -48,6 +49,24 @@ def test_spiking_layers_weigh_spikes_and_keep_parameters_and_names(generator: to
     assert torch.equal(spiking_linear(tokens), linear(spiking_linear.neuron(tokens)))
     assert set(conv.state_dict()) < set(spiking_conv.state_dict())
     assert spiking_conv.weight is conv.weight
+
+
+@torch.no_grad()
+def test_a_correction_counts_for_spikes_and_not_for_the_ann(generator: torch.Generator) -> None:
+    forward_pass = ForwardPass()
+    tokens = torch.randn(2, 7, 3, generator=generator)
+    for bias in (True, False):
+        linear = nn.Linear(3, 5, bias)
+        layer = CorrectedLinear(linear, forward_pass)
+        layer.weight_correction.fill_(1)
+        if bias:
+            assert layer.bias_correction is not None
+            layer.bias_correction.fill_(2)
+        expected = linear(tokens) + tokens.sum(-1, keepdim=True) + 2 * bias
+        torch.testing.assert_close(layer(tokens), expected)
+        forward_pass.analog = True
+        assert torch.equal(layer(tokens), linear(tokens))
+        forward_pass.analog = False
 
 
 @torch.no_grad()

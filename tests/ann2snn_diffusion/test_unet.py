@@ -32,6 +32,19 @@ def test_the_ann_keeps_its_weights_and_its_names(unet: UNet2DModel, spiking: Spi
 
 
 @torch.no_grad()
+def test_the_ann_can_be_taken_out_again(unet: UNet2DModel, spiking: SpikingUNet2DModel, tmp_path: Path) -> None:
+    spiking.conv_out.weight_correction += 1  # pyright: ignore[reportAttributeAccessIssue, reportOperatorIssue]
+    spiking.save_pretrained(tmp_path)
+    ann = SpikingUNet2DModel.from_pretrained(tmp_path).ann()
+    assert type(ann) is UNet2DModel
+    weights = ann.state_dict()
+    assert set(weights) == set(unet.state_dict())
+    assert all(torch.equal(weight, weights[name]) for name, weight in unet.state_dict().items())
+    ann.conv_in.weight += 1
+    assert torch.equal(spiking.conv_in.weight, unet.conv_in.weight)
+
+
+@torch.no_grad()
 def test_saved_and_reloaded_is_bitwise_the_saved(spiking: SpikingUNet2DModel, tmp_path: Path) -> None:
     sample, diffusion_timestep = torch.randn(2, 1, 8, 8), torch.tensor([10, 900])
     expected = spiking(sample, diffusion_timestep).sample

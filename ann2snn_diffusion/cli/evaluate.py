@@ -1,0 +1,99 @@
+"""a2s evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder that a2s convert wrote.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for evaluation.json and the images.  [default: ./NAME-evaluation]"),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", "-n", help="Images that each network draws.  [default: 2000; with --data 10000]"),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Real images: a folder, or cifar10, celeba, mnist, fashion-mnist, lsun-bedroom, lsun-church.  "
+            "[default: statistics that ship with the bundled model]"
+        ),
+    ] = None,
+    data_root: Annotated[Path, typer.Option(help="Where data sets lie, or are downloaded to.")] = Path("data"),
+    features: Annotated[
+        str | None, typer.Option(help="inception or fashion-mnist.  [default: inception; fashion-mnist without --data]")
+    ] = None,
+    inception_weights: Annotated[
+        Path | None, typer.Option(help="File of Inception's weights.  [default: torch.hub's cache]")
+    ] = None,
+    scheduler: Annotated[str, typer.Option(help="ddpm, ddim, pndm, unipcmultistep …")] = "ddim",
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
+    seed: Annotated[int, typer.Option(help="Image i is seeded with seed + i.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Images at a time, and a shard.")] = 64,
+    bootstrap: Annotated[int, typer.Option(help="Resamples behind every interval.")] = 100,
+    plots: Annotated[Path | None, typer.Option(help="Folder for PNG plots: samples, error over noise, sites.")] = None,
+    rules: Annotated[Path | None, typer.Option(help="The rules that the model was converted with.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+) -> None:
+    """Measure a converted model beside its ANN: fidelity, FID, KID; the same noise for both.
+
+    An interrupted run continues with the same command. Several processes share the drawing:
+    accelerate launch --num_processes 2 -m ann2snn_diffusion.cli evaluate …
+    """
+    import json
+
+    from accelerate import PartialState
+    from rich.console import Console
+
+    from ann2snn_diffusion.artifact import new_file
+    from ann2snn_diffusion.cli.run import usable_device
+    from ann2snn_diffusion.config import require
+    from ann2snn_diffusion.evaluate import EvaluationSpec, save_plots
+    from ann2snn_diffusion.evaluate import evaluate as measure
+    from ann2snn_diffusion.evaluation_table import print_evaluation
+    from ann2snn_diffusion.features import load_features
+    from ann2snn_diffusion.progress import progress_bars, silent, tracking
+    from ann2snn_diffusion.quality import COMPARABLE_COUNT, require_enough
+    from ann2snn_diffusion.real_data import bundled_data, real_data
+    from ann2snn_diffusion.rules import load_rules
+    from ann2snn_diffusion.source import BUNDLED, load_converted
+    from ann2snn_diffusion.trajectories import sample_size
+
+    process = PartialState(cpu=device == "cpu")
+    if process.num_processes > 1 and device == "cuda":
+        device = f"cuda:{process.local_process_index}"
+    usable_device(device)
+    if rules is not None:
+        load_rules(rules)
+    converted = load_converted(folder, device)
+    bundled = data is None and converted.name == BUNDLED and features in (None, "fashion-mnist")
+    require(bundled or data is not None or features is None, "features", features, "--data beside it")
+    if count is None:
+        count = 2000 if bundled else 64 if data is None else COMPARABLE_COUNT
+    spec = EvaluationSpec(count, scheduler, steps, seed, batch_size, bootstrap)
+    images = converted.unet.config["out_channels"], sample_size(converted.unet)
+    results = output or Path(f"{folder.resolve().name}-evaluation")
+    with progress_bars() as progress:
+        track = tracking(progress) if process.is_main_process else silent
+        real = None
+        if process.is_main_process and data is not None:
+            network = load_features(features or "inception", *images, inception_weights, device)
+            require_enough(count, network.width)
+            real = real_data(data, data_root, network, *images, track)
+        elif process.is_main_process and bundled:
+            real = bundled_data(*images, device)
+        measured = measure(converted, results / "images", real, spec, process, track)
+    if measured is None:
+        return
+    evaluation, drawn = measured
+    with new_file(results / "evaluation.json") as file:
+        file.write_text(json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    if plots is not None:
+        save_plots(plots, evaluation, drawn)
+    print_evaluation(Console(), evaluation)

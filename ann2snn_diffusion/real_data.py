@@ -1,0 +1,75 @@
+"""The real images that an evaluation measures against, and the features that it measures with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ann2snn_diffusion.datasets import DataError, RealImages, folder_images, published_images
+from ann2snn_diffusion.features import FeatureNetwork, load_features
+from ann2snn_diffusion.progress import Track, silent
+from ann2snn_diffusion.references import Reference, bundled_reference, bundled_test_features, reference_of
+
+
+@dataclass(frozen=True)
+class RealData:
+    """What images are measured against.
+
+    Attributes:
+        network: the feature network.
+        reference: features of real images.
+        held_out: features of other real images, [N, D]: their FID is the floor. None: none at hand.
+    """
+
+    network: FeatureNetwork
+    reference: Reference
+    held_out: Tensor | None
+
+
+def bundled_data(channels: int, size: tuple[int, int], device: str = "cpu") -> RealData:
+    """The statistics of Fashion-MNIST that ship with this package, under its own features.
+
+    Raises:
+        FeaturesError: the model draws other images.
+    """
+    network = load_features("fashion-mnist", channels, size, device=device)
+    return RealData(network, bundled_reference(), bundled_test_features())
+
+
+def real_data(
+    data: str, root: Path, network: FeatureNetwork, channels: int, size: tuple[int, int], track: Track = silent
+) -> RealData:
+    """A folder of images, or a published data set: its training split, with its test split as the floor.
+
+    Args:
+        root: where data sets lie, or are downloaded to.
+        channels, size: of the images that the model draws.
+
+    Raises:
+        DataError, ImagesError: see `published_images` and `folder_images`.
+    """
+    if Path(data).is_dir():
+        return RealData(network, _features(folder_images(Path(data), channels, size), network, track), None)
+    train, test = (published_images(data, root, split, channels, size) for split in ("train", "test"))
+    return RealData(network, _features(train, network, track), _features(test, network, track).features)
+
+
+def _features(images: RealImages, network: FeatureNetwork, track: Track) -> Reference:
+    if len(images) <= network.width:
+        raise DataError(
+            f"{images.name}: {len(images)} images; FID on {network.width} features needs more than {network.width}."
+        )
+    return reference_of(images, network, counting(track(f"features of {images.name}", len(images))))
+
+
+def counting(advance: Callable[[], None]) -> Callable[[int], None]:
+    """Advance by a number of steps at once."""
+
+    def by(count: int) -> None:
+        for _ in range(count):
+            advance()
+
+    return by

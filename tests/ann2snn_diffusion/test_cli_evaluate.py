@@ -1,0 +1,105 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diffusers import DDPMPipeline, DDPMScheduler
+from PIL import Image
+from safetensors.torch import load_file
+
+from ann2snn_diffusion.calibrate import CalibrationSpec
+from ann2snn_diffusion.conversion import convert_to_folder
+from ann2snn_diffusion.source import Source
+from ann2snn_diffusion.spec import SpikeSpec
+from tests.ann2snn_diffusion.test_cli import run
+from tests.conftest import build_unet
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A converted model ``snn`` and its ANN ``ddpm``."""
+    folder = tmp_path_factory.mktemp("models")
+    unet, scheduler = build_unet(), DDPMScheduler()
+    DDPMPipeline(unet, scheduler).save_pretrained(folder / "ddpm")  # pyright: ignore[reportArgumentType]
+    source = Source(unet, scheduler, "ddpm")  # pyright: ignore[reportArgumentType]
+    quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+    convert_to_folder(source, folder / "snn", SpikeSpec(), quick, samples=0)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ddpm", "snn"):
+        (tmp_path / name).symlink_to(folders / name)
+
+
+def images_of(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.safetensors"))}
+
+
+def test_evaluate_writes_figures_and_plots(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["evaluate", "snn", "-n", "5", "--steps", "2", "--plots", "plots"]
+    assert run(monkeypatch, *arguments) == 0
+    assert "relative ε error" in capsys.readouterr().out
+    written = json.loads((tmp_path / "snn-evaluation" / "evaluation.json").read_text())
+    assert written["settings"]["count"] == 5
+    assert written["distribution"] is None
+    assert (tmp_path / "plots" / "error.png").read_bytes()[1:4] == b"PNG"
+    images = images_of(tmp_path / "snn-evaluation")
+    assert run(monkeypatch, *arguments) == 0
+    assert images_of(tmp_path / "snn-evaluation") == images
+    assert json.loads((tmp_path / "snn-evaluation" / "evaluation.json").read_text()) == written
+
+
+def test_two_processes_draw_the_images_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["evaluate", "snn", "-n", "5", "--steps", "2", "--batch-size", "2"]
+    assert run(monkeypatch, *arguments, "-o", "one") == 0
+    launch = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    rest = ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "ann2snn_diffusion.cli", *arguments, "-o", "two"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    command = [sys.executable, "-m", *launch, *rest]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("relative ε error to the ANN") == 1
+    one, two = (
+        [load_file(file)["images"].int() for file in sorted((tmp_path / name).rglob("*.safetensors"))]
+        for name in ("one", "two")
+    )
+    assert len(one) == len(two) == 6
+    # A process that has one thread instead of two may round the last bit, thus a grey value, otherwise.
+    assert all((first - second).abs().max() <= 1 for first, second in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent"], "no unet/config.json"),
+        (["ddpm"], "convert it first"),
+        (["snn", "-n", "0"], "count = 0"),
+        (["snn", "--scheduler", "magic"], "scheduler = 'magic'"),
+        (["snn", "--features", "inception"], "features = 'inception': expected --data beside it"),
+        (["snn", "--data", "cifar10", "--features", "vgg"], "features = 'vgg'"),
+        (["snn", "--data", "folder", "--features", "fashion-mnist"], "made for 1 × 32 × 32"),
+        (["snn", "--data", "few", "--inception-weights", "none.pth"], "none.pth: not readable"),
+        (["snn", "-o", "file"], "file/images"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_clear_line_and_nothing_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "few").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "few" / "one.png")
+    before = sorted(tmp_path.rglob("*"))
+    code = run(monkeypatch, "evaluate", *arguments)
+    assert isinstance(code, str)
+    assert message in code
+    assert "\n" not in code
+    assert sorted(tmp_path.rglob("*")) == before
