@@ -18,17 +18,19 @@ from ann2snn_diffusion.card import model_card
 from ann2snn_diffusion.compare import CHUNK, compare
 from ann2snn_diffusion.errors import A2SError
 from ann2snn_diffusion.images import noisy_images
+from ann2snn_diffusion.noise_levels import LEVEL_STARTS, noise_levels
 from ann2snn_diffusion.pictures import save_grids
 from ann2snn_diffusion.progress import Track, silent
-from ann2snn_diffusion.report import LOW_NOISE, ConversionReport, summarise
+from ann2snn_diffusion.report import ConversionReport, summarise
 from ann2snn_diffusion.sample import choose_scheduler, sample
 from ann2snn_diffusion.source import Source
 from ann2snn_diffusion.spec import SpikeSpec
-from ann2snn_diffusion.trajectories import record, spread_over_segments
+from ann2snn_diffusion.trajectories import draw_labels, record, spread_over_segments
 from ann2snn_diffusion.unet import SpikingUNet2DModel
 
 STATES_PER_TRAJECTORY = 16
-MEASURED_STATES = 128
+MEASURED_TRAJECTORIES = 8
+MEASURED_STATES = MEASURED_TRAJECTORIES * len(LEVEL_STARTS)
 
 
 class ConversionError(A2SError):
@@ -71,7 +73,7 @@ def convert(
 
     calibrating = -(-calibration.states // STATES_PER_TRAJECTORY)
     trajectories = record(
-        unet, scheduler, calibrating + MEASURED_STATES // STATES_PER_TRAJECTORY, calibration.sampler_steps, generator,
+        unet, scheduler, calibrating + MEASURED_TRAJECTORIES, calibration.sampler_steps, generator,
         track("ANN trajectories", calibration.sampler_steps),
     )  # fmt: skip
     last = len(trajectories.alphas_cumprod)
@@ -80,26 +82,21 @@ def convert(
         rows = torch.randint(calibrating, (calibration.states,), generator=generator).to(unet.device)
         states, labels = trajectories.states(rows, diffusion_timesteps)
     else:
-        states, labels = (
-            noisy_images(images.to(unet.device), diffusion_timesteps, trajectories.alphas_cumprod, generator),
-            None,
-        )
+        alphas_cumprod = trajectories.alphas_cumprod
+        states = noisy_images(images.to(unet.device), diffusion_timesteps, alphas_cumprod, generator)
+        labels = draw_labels(unet, len(states), generator)
     calibrate(
         spiking, states, diffusion_timesteps, calibration, generator,
         track("sites calibrated", len(spiking.neurons())), labels,
     )  # fmt: skip
 
-    half = MEASURED_STATES // 2
-    measured = torch.cat(
-        [spread_over_segments((0,), last, half, generator), spread_over_segments((0,), LOW_NOISE, half, generator)]
+    measured = spread_over_segments(LEVEL_STARTS, last, MEASURED_STATES, generator).to(unet.device)
+    rows = calibrating + torch.randint(MEASURED_TRAJECTORIES, (MEASURED_STATES,), generator=generator)
+    states, labels = trajectories.states(rows.to(unet.device), measured)
+    comparison = compare(
+        spiking, states, measured, labels, track("compared with the ANN", -(-MEASURED_STATES // CHUNK))
     )
-    rows = calibrating + torch.randint(
-        MEASURED_STATES // STATES_PER_TRAJECTORY, (MEASURED_STATES,), generator=generator
-    )
-    states, labels = trajectories.states(rows.to(unet.device), measured.to(unet.device))
-    advance = track("compared with the ANN", -(-MEASURED_STATES // CHUNK))
-    comparison = compare(spiking, states, measured.to(unet.device), labels, advance)
-    report = summarise(comparison, low_noise=torch.arange(MEASURED_STATES) >= half)
+    report = summarise(comparison, noise_levels(comparison, measured, last))
     if not torch.isfinite(torch.tensor([report.epsilon_error, report.epsilon_error_low_noise])).all():
         raise ConversionError("The converted network's output is not finite.")
     return Conversion(spiking, report)

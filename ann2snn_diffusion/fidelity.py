@@ -12,23 +12,13 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from ann2snn_diffusion.compare import CHUNK, SiteReport, compare
-from ann2snn_diffusion.report import LOW_NOISE
-from ann2snn_diffusion.trajectories import record
+from ann2snn_diffusion.noise_levels import LEVEL_STARTS, NoiseLevel, low_noise, noise_levels, relative_error
+from ann2snn_diffusion.trajectories import record, spread_over_segments
 from ann2snn_diffusion.unet import SpikingUNet2DModel
 
-LEVEL_STARTS = (0, 10, 25, 50, 100, 150, 200, 300, 400, 500, 600, 700, 800, 900)
 STATES_PER_LEVEL = 16
 SAMPLER_STEPS = 25
 LARGEST_PSNR = 100.0
-
-
-@dataclass(frozen=True)
-class NoiseLevel:
-    """A range of diffusion timesteps, ``stop`` exclusive, with Σ(ε_SNN − ε_ANN)² / Σε_ANN² over states in it."""
-
-    start: int
-    stop: int
-    epsilon_error: float
 
 
 @dataclass(frozen=True)
@@ -69,29 +59,17 @@ def measure_fidelity(
         unet.ann(), scheduler, STATES_PER_LEVEL, SAMPLER_STEPS, generator, track("ANN trajectories", SAMPLER_STEPS)
     )
     last = len(trajectories.alphas_cumprod)
-    bounds = torch.tensor([start for start in LEVEL_STARTS if start < last] + [last])
-    widths = bounds.diff()
-    positions = torch.rand(len(widths), STATES_PER_LEVEL, generator=generator)
-    diffusion_timesteps = (bounds[:-1, None] + (positions * widths[:, None]).long()).flatten().to(unet.device)
-    rows = torch.arange(STATES_PER_LEVEL).repeat(len(widths)).to(unet.device)
+    count = STATES_PER_LEVEL * sum(start < last for start in LEVEL_STARTS)
+    diffusion_timesteps = spread_over_segments(LEVEL_STARTS, last, count, generator).to(unet.device)
+    rows = torch.randint(STATES_PER_LEVEL, (count,), generator=generator).to(unet.device)
     states, labels = trajectories.states(rows, diffusion_timesteps)
-    comparison = compare(
-        unet, states, diffusion_timesteps, labels, track("predictions compared", -(-len(states) // CHUNK))
-    )
-    errors, powers = (part.unflatten(0, (len(widths), -1)).mean(1) for part in (comparison.errors, comparison.powers))
-
-    def weighted(levels: Tensor) -> float:
-        return ((errors * widths)[levels].sum() / (powers * widths)[levels].sum().clamp(min=1e-12)).item()
-
+    advance = track("predictions compared", -(-count // CHUNK))
+    comparison = compare(unet, states, diffusion_timesteps, labels, advance)
+    levels = noise_levels(comparison, diffusion_timesteps, last)
     return Fidelity(
-        levels=tuple(
-            NoiseLevel(start, stop, error)
-            for start, stop, error in zip(
-                bounds[:-1].tolist(), bounds[1:].tolist(), (errors / powers.clamp(min=1e-12)).tolist(), strict=True
-            )
-        ),
-        epsilon_error=weighted(bounds[1:] > 0),
-        epsilon_error_low_noise=weighted(bounds[1:] <= LOW_NOISE),
+        levels=levels,
+        epsilon_error=relative_error(levels),
+        epsilon_error_low_noise=relative_error(low_noise(levels)),
         firing_rate=comparison.firing_rate,
         sites=comparison.sites,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ann2snn_diffusion.compare import SiteReport
-from ann2snn_diffusion.fidelity import NoiseLevel
+from ann2snn_diffusion.noise_levels import NoiseLevel
 
 
 def plot_error_over_noise(path: Path, levels: tuple[NoiseLevel, ...], title: str) -> None:

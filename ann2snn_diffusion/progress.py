@@ -1,4 +1,4 @@
-"""Progress bars with a remaining time, silent when nobody watches."""
+"""What a terminal shows: progress bars with a remaining time, silent when nobody watches; and results."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def silent(stage: str, steps: int) -> Callable[[], None]:
     """A `Track` that shows nothing."""
     del stage, steps
     return lambda: None
+
+
+def console() -> Console:
+    """Where results are printed: stdout, wide enough for every table where it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def progress_bars() -> Progress:

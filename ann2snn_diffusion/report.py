@@ -9,12 +9,12 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from ann2snn_diffusion.compare import Comparison, SiteReport, SynapseReport
+from ann2snn_diffusion.noise_levels import LOW_NOISE, NoiseLevel, low_noise, relative_error
 from ann2snn_diffusion.spec import SpikeSpec
 
-LOW_NOISE = 50
+WIDE = 112
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,13 @@ class ConversionReport:
 
     sites: tuple[SiteReport, ...]
     synapses: tuple[SynapseReport, ...]
+    levels: tuple[NoiseLevel, ...]
     epsilon_error: float
-    """Σ(ε_SNN − ε_ANN)² / Σε_ANN² over uniformly drawn diffusion timesteps."""
+    """Σ(ε_SNN − ε_ANN)² / Σε_ANN² over all diffusion timesteps, each counting the same."""
     epsilon_error_low_noise: float
     """The same over diffusion timesteps below 50."""
     firing_rate: float
-    """Mean over all neurons and time steps."""
+    """Mean over all neurons and time steps, every noise level counting the same."""
 
     @property
     def spike_driven(self) -> float:
@@ -41,47 +42,43 @@ class ConversionReport:
         return dataclasses.asdict(self) | {"spike_driven": self.spike_driven}
 
 
-def summarise(comparison: Comparison, low_noise: Tensor) -> ConversionReport:
-    """The report of a comparison on uniformly drawn states, and on others below diffusion timestep 50.
-
-    ``low_noise``, bool [N], tells the others.
-    """
-
-    def relative(rows: Tensor) -> float:
-        return (comparison.errors[rows].sum() / comparison.powers[rows].sum().clamp(min=1e-12)).item()
-
+def summarise(comparison: Comparison, levels: tuple[NoiseLevel, ...]) -> ConversionReport:
+    """The report of a comparison whose states were spread over the noise levels."""
     return ConversionReport(
         sites=comparison.sites,
         synapses=comparison.synapses,
-        epsilon_error=relative(~low_noise),
-        epsilon_error_low_noise=relative(low_noise),
+        levels=levels,
+        epsilon_error=relative_error(levels),
+        epsilon_error_low_noise=relative_error(low_noise(levels)),
         firing_rate=comparison.firing_rate,
     )
 
 
-def table(report: ConversionReport, coding: str) -> Table:
-    """One row per site, spiking or analog."""
-    rows = Table("site", "emits", "θ", "offset", "firing rate", "saturation", "error to ANN", box=SIMPLE_HEAD)
-    rows.columns[0].no_wrap = True
+def table(report: ConversionReport, coding: str, wide: bool = True) -> Table:
+    """One row per site, spiking or analog; without θ and offset where the terminal is not ``wide``."""
+    ranges = ["θ", "offset"] if wide else []
+    rows = Table("site", "emits", *ranges, "firing rate", "saturation", "error to ANN", box=SIMPLE_HEAD)
+    for column in rows.columns:
+        column.no_wrap = True
     for site in report.sites:
+        extremes = [f"{low:.3g} … {high:.3g}" for low, high in (site.threshold, site.offset)] if wide else []
         rows.add_row(
             site.name.removesuffix(".neuron").replace(".processor", ""),
             f"{coding}, ±" if site.signed else coding,
-            "{:.3g} … {:.3g}".format(*site.threshold),
-            "{:.3g} … {:.3g}".format(*site.offset),
+            *extremes,
             f"{site.firing_rate:.3f}",
             f"{site.saturation:.2%}",
-            f"{site.error:.2e}",
+            f"{site.error:.1e}",
         )
     for synapse in report.synapses:
         if synapse.driven_by == "analog":
-            rows.add_row(synapse.name, "[dim]analog", *["[dim]–"] * 5)
+            rows.add_row(synapse.name, "[dim]analog", *["[dim]–"] * (len(rows.columns) - 2))
     return rows
 
 
 def print_report(console: Console, report: ConversionReport, spec: SpikeSpec) -> None:
     """The table, then the totals."""
-    console.print(table(report, spec.coding), width=max(console.width, 112) if not console.is_terminal else None)
+    console.print(table(report, spec.coding, wide=console.width >= WIDE))
     total = sum(synapse.operations for synapse in report.synapses)
     console.print(
         f"{len(report.sites)} sites spike, {spec.coding} coding, T = {spec.time_steps}, {spec.schedule}\n"

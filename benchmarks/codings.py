@@ -18,7 +18,7 @@ from torch import Tensor
 from ann2snn_diffusion import CalibrationSpec, SpikeSpec, SpikingUNet2DModel, convert, load_source
 from ann2snn_diffusion.datasets import read_idx
 from ann2snn_diffusion.images import noisy_images
-from ann2snn_diffusion.report import LOW_NOISE
+from ann2snn_diffusion.noise_levels import LOW_NOISE
 from ann2snn_diffusion.trajectories import record, spread_over_segments
 
 TEST_SPLIT = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import save_file, save_model
-from torch import Tensor
+from torch import Tensor, nn
 
 from ann2snn_diffusion.artifact import new_folder
 from ann2snn_diffusion.datasets import read_idx
@@ -39,7 +39,7 @@ models. Figures from different features do not compare.
 |---|---|
 | accuracy on the 10,000 test images | {accuracy:.2%} |
 | data | the 60,000 training images (MIT licence), 28 × 28 padded to 32 × 32 with black; flips, shifts |
-| training | {epochs} epochs of batch {batch_size}, AdamW, one-cycle rate, seed {seed}; `recipes/train_features.py` |
+| training | {training}; `recipes/train_features.py` |
 | `references.safetensors`: mean, covariance | of the features of all training images |
 | `references.safetensors`: train, test | features of {kept:,} training and of all test images, float16 |
 """
@@ -67,6 +67,37 @@ def apply(classifier: FashionClassifier, images: Tensor) -> tuple[Tensor, Tensor
     return torch.cat(features), torch.cat(logits)
 
 
+@torch.no_grad()
+def rescale(classifier: FashionClassifier, images: Tensor) -> None:
+    """Scale the features to a mean variance of 1, and the last layer against it: the logits stay.
+
+    KID's cubic kernel wants features of about that size.
+    """
+    features, _ = apply(classifier, images)
+    scale = features.var(0).mean().sqrt()
+    linear = cast(nn.Linear, classifier.features[-2])
+    linear.weight.div_(scale)  # a ReLU behind it passes a positive factor on
+    linear.bias.div_(scale)
+    classifier.head.weight.mul_(scale)
+
+
+def write(output: Path, classifier: FashionClassifier, data: Path, training: str, seed: int, force: bool) -> float:
+    """Write weights, reference statistics and card; returns the accuracy on the test images."""
+    images, _ = read_split(data, "train")
+    test_images, test_labels = read_split(data, "t10k")
+    rescale(classifier, images)
+    features, _ = apply(classifier, images)
+    test_features, logits = apply(classifier, test_images)
+    accuracy = (logits.argmax(1) == test_labels).float().mean().item()
+    kept = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))[:KEPT_FEATURES]
+    with new_folder(output, force) as folder:
+        save_model(classifier, str(folder / "model.safetensors"))
+        tensors = pack_statistics(features) | {"train": features[kept].half(), "test": test_features.half()}
+        save_file(tensors, folder / "references.safetensors")
+        (folder / "README.md").write_text(CARD.format(accuracy=accuracy, training=training, kept=len(kept)))
+    return accuracy
+
+
 def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for weights, statistics and card.")],
     data: Annotated[Path, typer.Option(help="Folder with the idx files.")] = Path("/usr/share/datasets/fashion-mnist"),
@@ -80,7 +111,6 @@ def main(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     images, labels = read_split(data, "train")
-    test_images, test_labels = read_split(data, "t10k")
     classifier = FashionClassifier()
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=learning_rate)
     steps = epochs * (len(images) // batch_size)
@@ -99,17 +129,8 @@ def main(
                 schedule.step()
                 progress.advance(bar)
 
-    classifier.eval()
-    features, _ = apply(classifier, images)
-    test_features, logits = apply(classifier, test_images)
-    accuracy = (logits.argmax(1) == test_labels).float().mean().item()
-    kept = torch.randperm(len(features), generator=generator)[:KEPT_FEATURES]
-    with new_folder(output, force) as folder:
-        save_model(classifier, str(folder / "model.safetensors"))
-        tensors = pack_statistics(features) | {"train": features[kept].half(), "test": test_features.half()}
-        save_file(tensors, folder / "references.safetensors")
-        card = CARD.format(accuracy=accuracy, epochs=epochs, batch_size=batch_size, seed=seed, kept=len(kept))
-        (folder / "README.md").write_text(card)
+    training = f"{epochs} epochs of batch {batch_size}, AdamW, one-cycle rate, seed {seed}"
+    accuracy = write(output, classifier.eval(), data, training, seed, force)
     typer.echo(f"{output}: test accuracy {accuracy:.2%}")
 
 

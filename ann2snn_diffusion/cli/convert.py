@@ -74,11 +74,10 @@ def convert(
     usable_device(device)
 
     import torch
-    from rich.console import Console
 
     from ann2snn_diffusion.conversion import convert_to_folder
     from ann2snn_diffusion.images import read_images
-    from ann2snn_diffusion.progress import progress_bars, tracking
+    from ann2snn_diffusion.progress import console, progress_bars, tracking
     from ann2snn_diffusion.report import print_report
     from ann2snn_diffusion.rules import load_rules
     from ann2snn_diffusion.source import load_source
@@ -97,5 +96,5 @@ def convert(
             ann, folder, resolved.spiking, resolved.calibration, resolved.seed, pictures, force, samples,
             track=tracking(progress),
         )  # fmt: skip
-    print_report(Console(), report, resolved.spiking)
+    print_report(console(), report, resolved.spiking)
     typer.echo(f"{folder}: model, conversion_report.json" + (", samples.png" if samples else ""))

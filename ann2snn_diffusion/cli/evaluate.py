@@ -49,7 +49,6 @@ def evaluate(
     import json
 
     from accelerate import PartialState
-    from rich.console import Console
 
     from ann2snn_diffusion.artifact import new_file
     from ann2snn_diffusion.cli.run import usable_device
@@ -58,7 +57,7 @@ def evaluate(
     from ann2snn_diffusion.evaluate import evaluate as measure
     from ann2snn_diffusion.evaluation_table import print_evaluation
     from ann2snn_diffusion.features import load_features
-    from ann2snn_diffusion.progress import progress_bars, silent, tracking
+    from ann2snn_diffusion.progress import console, progress_bars, silent, tracking
     from ann2snn_diffusion.quality import COMPARABLE_COUNT, require_enough
     from ann2snn_diffusion.real_data import bundled_data, real_data
     from ann2snn_diffusion.rules import load_rules
@@ -96,4 +95,4 @@ def evaluate(
         file.write_text(json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False) + "\n")
     if plots is not None:
         save_plots(plots, evaluation, drawn)
-    print_evaluation(Console(), evaluation)
+    print_evaluation(console(), evaluation)

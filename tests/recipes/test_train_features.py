@@ -44,9 +44,20 @@ def test_a_trained_classifier_is_shipped_with_the_statistics_of_its_own_features
     tensors = load_file(tmp_path / "out" / "references.safetensors")
     images, _ = recipe.read_split(data, "train")
     features, _ = recipe.apply(classifier, images)
+    assert features.var(0).mean().item() == pytest.approx(1, rel=1e-4)
     torch.testing.assert_close(tensors["mean"], features.double().mean(0))
     torch.testing.assert_close(tensors["covariance"], features.double().T.cov())
     assert tensors["train"].shape == tensors["test"].shape == (80, 64)
+
+
+@torch.no_grad()
+def test_rescaled_features_leave_the_logits_as_they_are(recipe: ModuleType) -> None:
+    classifier, images = FashionClassifier().eval(), torch.randn(30, 1, 32, 32)
+    _, before = classifier(images)
+    recipe.rescale(classifier, images)
+    features, after = classifier(images)
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+    assert features.var(0).mean().item() == pytest.approx(1, rel=1e-4)
 
 
 def test_images_are_flipped_and_shifted_but_keep_their_pixels(recipe: ModuleType, generator: torch.Generator) -> None:
