@@ -29,6 +29,17 @@ def refuse_existing(folder: Path, force: bool) -> None:
         raise OutputError(f"{folder} is a file; expected a folder or nothing.")
 
 
+def refuse_file(folder: Path) -> None:
+    """Check a folder that results may be added to before any work is done.
+
+    Raises:
+        OutputError: it, or what would be a folder above it, is a file.
+    """
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise OutputError(f"{place} is a file; expected a folder or nothing.")
+
+
 @contextmanager
 def new_folder(folder: Path, force: bool = False) -> Iterator[Path]:
     """A temporary folder beside ``folder`` that takes its name when the block ends well, and vanishes otherwise.
@@ -72,7 +83,8 @@ def new_file(file: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(file)
-    except OSError as error:
-        raise OutputError(f"{file} could not be written: {error.strerror or error}.") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise OutputError(f"{file} could not be written: {reason}.") from error
     finally:
         partial.unlink(missing_ok=True)

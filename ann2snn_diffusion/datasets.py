@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,13 +126,16 @@ def published_images(name: str, root: Path, split: Split, channels: int, size: t
         raise DataError(f"data = {name!r}: expected a folder of images or one of {', '.join(PUBLISHED)}.")
     if split not in SPLITS:
         raise DataError(f"split = {split!r}: expected one of {', '.join(SPLITS)}.")
-    published = PUBLISHED[name]
+    published, fresh = PUBLISHED[name], not root.exists()
     if len(published.mode) != channels:
         raise DataError(f"{name}: has {published.mode} images, but the model draws {channels} channels.")
     try:
         pairs = published.load(root, split)
     except (OSError, RuntimeError, ValueError, ImportError) as error:
-        raise DataError(f"{name}: not in {root} and not to be downloaded: {first_line(error)}") from error
+        if fresh:
+            shutil.rmtree(root, ignore_errors=True)  # what a download that failed left behind
+        reason = " ".join(str(error).split())
+        raise DataError(f"{name}: not in {root} and not to be downloaded: {reason}") from error
     prepare, words = preparation(_height_and_width(pairs[0][0]), size, published.crop)
 
     def read(index: int) -> Tensor:

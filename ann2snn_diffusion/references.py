@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch_fidelity.metric_fid import fid_features_to_statistics
@@ -15,7 +16,7 @@ from torch_fidelity.metric_fid import fid_features_to_statistics
 from ann2snn_diffusion.artifact import new_file
 from ann2snn_diffusion.datasets import RealImages
 from ann2snn_diffusion.digest import digest
-from ann2snn_diffusion.features import FASHION_FOLDER, FeatureNetwork
+from ann2snn_diffusion.features import FASHION_FOLDER, FeatureNetwork, FeaturesError
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,19 @@ def bundled_test_features() -> Tensor:
 def reference_of(
     images: RealImages, network: FeatureNetwork, advance: Callable[[int], None] = lambda _: None
 ) -> Reference:
-    """Features of real images, from the cache where the same images went through the same network before."""
+    """Features of real images, from the cache where the same images went through the same network before.
+
+    Raises:
+        FeaturesError: what the cache holds is damaged.
+        OutputError: the cache cannot be written.
+    """
     key = digest(network.network, images=images.digest)
     file = cache_folder() / f"{key}.safetensors"
     if file.exists():
-        features = load_file(file)["features"]
+        try:
+            features = load_file(file)["features"]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise FeaturesError(f"{file} is damaged; delete it and run the same command again.") from error
         advance(len(features))
     else:
         features = network(images, advance=advance).pooled

@@ -48,8 +48,11 @@ def sample(
     Image i depends on ``seed`` + i alone. ``advance`` is called after every denoising step of every batch.
 
     Raises:
-        SamplingError: an image is not finite.
+        SamplingError: more steps than the scheduler has, or an image that is not finite.
     """
+    most = scheduler.config.num_train_timesteps
+    if steps > most:
+        raise SamplingError(f"steps = {steps}: expected at most {most}, the diffusion timesteps of the scheduler.")
     images = []
     for first in range(0, count, batch_size):
         generators = [

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from diffusers import UNet2DModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -73,5 +74,15 @@ def draw_shards(
 
 
 def read_shards(files: dict[int, Path]) -> Tensor:
-    """All images, uint8 [N, C, H, W]."""
-    return torch.cat([load_file(file)["images"] for file in files.values()])
+    """All images, uint8 [N, C, H, W].
+
+    Raises:
+        OutputError: a shard is damaged.
+    """
+    images = []
+    for file in files.values():
+        try:
+            images.append(load_file(file)["images"])
+        except (OSError, SafetensorError, KeyError) as error:
+            raise OutputError(f"{file} is damaged; delete it and run the same command again.") from error
+    return torch.cat(images)

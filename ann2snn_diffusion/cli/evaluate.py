@@ -50,7 +50,7 @@ def evaluate(
 
     from accelerate import PartialState
 
-    from ann2snn_diffusion.artifact import new_file
+    from ann2snn_diffusion.artifact import new_file, refuse_file
     from ann2snn_diffusion.cli.run import usable_device
     from ann2snn_diffusion.config import require
     from ann2snn_diffusion.evaluate import EvaluationSpec, save_plots
@@ -68,6 +68,9 @@ def evaluate(
     if process.num_processes > 1 and device == "cuda":
         device = f"cuda:{process.local_process_index}"
     usable_device(device)
+    results = output or Path(f"{folder.resolve().name}-evaluation")
+    for place in (results / "images", plots or results):
+        refuse_file(place)
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder, device)
@@ -77,7 +80,6 @@ def evaluate(
         count = 2000 if bundled else 64 if data is None else COMPARABLE_COUNT
     spec = EvaluationSpec(count, scheduler, steps, seed, batch_size, bootstrap)
     images = converted.unet.config["out_channels"], sample_size(converted.unet)
-    results = output or Path(f"{folder.resolve().name}-evaluation")
     with progress_bars() as progress:
         track = tracking(progress) if process.is_main_process else silent
         real = None

@@ -87,7 +87,9 @@ def test_two_processes_draw_the_images_of_one(tmp_path: Path, monkeypatch: pytes
         (["snn", "--data", "cifar10", "--features", "vgg"], "features = 'vgg'"),
         (["snn", "--data", "folder", "--features", "fashion-mnist"], "made for 1 × 32 × 32"),
         (["snn", "--data", "few", "--inception-weights", "none.pth"], "none.pth: not readable"),
-        (["snn", "-o", "file"], "file/images"),
+        (["snn", "-o", "file"], "file is a file"),
+        (["snn", "--plots", "file/plots"], "file is a file"),
+        (["snn", "--steps", "1001"], "steps = 1001: expected at most 1000"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

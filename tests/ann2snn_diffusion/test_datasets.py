@@ -78,12 +78,14 @@ def test_what_does_not_fit_the_model_is_refused(
 def test_a_data_set_that_cannot_be_downloaded_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def offline(*_: object, **__: object) -> None:
+    def offline(root: Path, *_: object, **__: object) -> None:
+        root.mkdir()
         raise OSError("no network")
 
     monkeypatch.setattr(datasets.datasets, "CIFAR10", offline)
     with pytest.raises(DataError, match=r"cifar10: not in .* and not to be downloaded: no network"):
-        published_images("cifar10", tmp_path, "train", 3, (32, 32))
+        published_images("cifar10", tmp_path / "new", "train", 3, (32, 32))
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_s_images_are_scaled_and_cropped(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from accelerate import PartialState
 from diffusers import DDIMScheduler, UNet2DModel
 
 from ann2snn_diffusion import shards
+from ann2snn_diffusion.artifact import OutputError
 from ann2snn_diffusion.sample import sample
 from ann2snn_diffusion.shards import draw_shards, read_shards, shard_files
 
@@ -78,6 +79,13 @@ def test_images_of_other_weights_schedulers_or_seeds_are_kept_apart(
     unet.conv_in.weight.data += 1
     assert len(names | {folder()}) == 5
     assert folder() == folder()
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path, unet: UNet2DModel, scheduler: DDIMScheduler) -> None:
+    files = draw(tmp_path, unet, scheduler, 4)
+    files[3].write_bytes(files[3].read_bytes()[:40])
+    with pytest.raises(OutputError, match=r"000003-000004\.safetensors is damaged; delete it"):
+        read_shards(files)
 
 
 def test_a_run_that_was_cut_off_leaves_no_half_shard(
