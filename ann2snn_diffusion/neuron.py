@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ann2snn_diffusion.bptt import FireAll
 from ann2snn_diffusion.coding import level_range
 from ann2snn_diffusion.spec import SpikeSpec
 from ann2snn_diffusion.surrogate import Surrogate, spike
@@ -129,7 +130,8 @@ class SpikingNeuron(nn.Module):
             trains = torch.is_grad_enabled() and (value.requires_grad or self.threshold.requires_grad)
             if self.spec.guidance == 1 and not trains:
                 return round_to_level(value, unit, offset, *self.level_range)
-            return offset + unit * self.weigh(self.spikes(value)).sum(0)
+            firing = self.weights, self.spec.guidance, self.signed, self.spec.surrogate
+            return FireAll.apply(value, unit, offset, *firing)  # pyright: ignore[reportReturnType]
         spikes = self.spikes(value).flatten(0, 1)
         return offset + unit * len(self.weights) * spikes
 

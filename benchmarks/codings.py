@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
-from ann2snn_diffusion import CalibrationSpec, SpikeSpec, SpikingUNet2DModel, convert, load_source
+from ann2snn_diffusion import CalibrationSpec, SpikeSpec, convert, load_source
+from ann2snn_diffusion.compare import compare
 from ann2snn_diffusion.datasets import read_idx
 from ann2snn_diffusion.images import noisy_images
-from ann2snn_diffusion.noise_levels import LOW_NOISE
+from ann2snn_diffusion.noise_levels import LEVEL_STARTS, LOW_NOISE, low_noise, noise_levels, relative_error
 from ann2snn_diffusion.trajectories import record, spread_over_segments
 
 TEST_SPLIT = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
@@ -36,36 +36,30 @@ CASES: dict[str, tuple[SpikeSpec, CalibrationSpec]] = {
 }
 
 
-def relative_error(spiking: SpikingUNet2DModel, states: Tensor, diffusion_timesteps: Tensor, target: Tensor) -> float:
-    """Σ(ε_SNN − ε_ANN)² / Σε_ANN²."""
-    parts = zip(states.split(32), diffusion_timesteps.split(32), strict=True)
-    predicted = torch.cat([spiking(state, steps).sample for state, steps in parts])
-    return ((predicted - target).square().sum() / target.square().sum()).item()
-
-
 @torch.no_grad()
 def main() -> None:
     """Convert and measure each case."""
     source = load_source()
     generator = torch.Generator().manual_seed(1000)
     trajectories = record(source.unet, source.scheduler, 32, 25, generator)
-    sets: dict[str, tuple[Tensor, Tensor]] = {}
-    for name, last in (("ε error", 1000), (f"below {LOW_NOISE}", LOW_NOISE)):
-        steps = spread_over_segments((0,), last, 256, generator)
-        rows = torch.randint(32, (256,), generator=generator)
-        sets[name] = trajectories.states(rows, steps)[0], steps
-        if TEST_SPLIT.exists():
-            images = F.pad(read_idx(TEST_SPLIT)[:256, None], (2, 2, 2, 2)).float() / 127.5 - 1
-            sets[f"{name}, test images"] = noisy_images(images, steps, trajectories.alphas_cumprod, generator), steps
-    targets = {
-        name: torch.cat([source.unet(*part).sample for part in zip(states.split(32), steps.split(32), strict=True)])
-        for name, (states, steps) in sets.items()
-    }
-    table = Table("T = 4 unless said", *sets, "firing rate")
-    for name, (spec, calibration) in CASES.items():
+    diffusion_timesteps = spread_over_segments(LEVEL_STARTS, 1000, 16 * len(LEVEL_STARTS), generator)
+    rows = torch.randint(32, diffusion_timesteps.shape, generator=generator)
+    sets = {"": trajectories.states(rows, diffusion_timesteps)[0]}
+    if TEST_SPLIT.exists():
+        images = F.pad(read_idx(TEST_SPLIT)[:256, None], (2, 2, 2, 2)).float() / 127.5 - 1
+        sets[", test images"] = noisy_images(images, diffusion_timesteps, trajectories.alphas_cumprod, generator)
+    table = Table("T = 4 unless said")
+    for name in sets:
+        table.add_column(f"ε error{name}")
+        table.add_column(f"below {LOW_NOISE}{name}")
+    table.add_column("firing rate")
+    for case, (spec, calibration) in CASES.items():
         conversion = convert(source.unet, source.scheduler, spec, calibration)
-        errors = [relative_error(conversion.unet, *sets[key], targets[key]) for key in sets]
-        table.add_row(name, *(f"{error:.4f}" for error in errors), f"{conversion.report.firing_rate:.2f}")
+        cells = []
+        for states in sets.values():
+            levels = noise_levels(compare(conversion.unet, states, diffusion_timesteps), diffusion_timesteps, 1000)
+            cells += [f"{relative_error(part):.5f}" for part in (levels, low_noise(levels))]
+        table.add_row(case, *cells, f"{conversion.report.firing_rate:.2f}")
     Console(width=130).print(f"seed 0, torch {torch.__version__}, {torch.get_num_threads()} threads", table)
 
 
