@@ -19,7 +19,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from ann2snn_diffusion.errors import A2SError, first_line
-from ann2snn_diffusion.images import find_images, image_size, open_image
+from ann2snn_diffusion.images import find_images, image_size, open_image, refuse_damaged
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -161,6 +161,7 @@ def folder_images(folder: Path, channels: int, size: tuple[int, int]) -> RealIma
     if channels not in (1, 3):
         raise DataError(f"{folder}: the model draws {channels} channels; images have 1 or 3.")
     files = find_images(folder)
+    refuse_damaged(folder, files)
     sizes = {file: image_size(file) for file in files}
     small = [file.name for file, found in sizes.items() if found[0] < size[0] or found[1] < size[1]]
     if small:

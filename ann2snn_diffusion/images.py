@@ -48,16 +48,24 @@ def find_images(folder: Path) -> list[Path]:
     """All image files of a folder and the folders in it, sorted.
 
     Raises:
-        ImagesError: no folder, no image in it, or damaged ones, each named.
+        ImagesError: no folder, or no image in it.
     """
     if not folder.is_dir():
         raise ImagesError(f"{folder}: no such folder of images.")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
         raise ImagesError(f"{folder}: no images; expected files that end in {', '.join(sorted(SUFFIXES))}.")
+    return files
+
+
+def refuse_damaged(folder: Path, files: list[Path]) -> None:
+    """Check all image files of a folder at once.
+
+    Raises:
+        ImagesError: some are not readable, each named.
+    """
     if damaged := [str(path.relative_to(folder)) for path in files if not _verified(path)]:
         raise ImagesError(f"{folder}: {len(damaged)} not readable as images: {', '.join(damaged)}.")
-    return files
 
 
 def _verified(path: Path) -> bool:

@@ -30,7 +30,7 @@ def test_a_missing_or_empty_folder_is_refused(tmp_path: Path, generator: torch.G
 
 def test_an_unreadable_image_is_named(tmp_path: Path, generator: torch.Generator) -> None:
     (tmp_path / "broken.png").write_bytes(b"not a picture")
-    with pytest.raises(ImagesError, match=r"1 not readable as images: broken\.png"):
+    with pytest.raises(ImagesError, match=r"broken\.png: not readable"):
         read_images(tmp_path, 1, 1, (8, 8), generator)
 
 
