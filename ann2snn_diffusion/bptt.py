@@ -1,77 +1,167 @@
-"""Backpropagation through the T firing steps of a neuron that is charged once, without keeping a single membrane.
+"""Backpropagation through the T firing steps of a neuron, without keeping a single membrane: backward fires once more.
 
-With charge v_1 = (x − offset) / unit, spikes s_t and membranes v_{t+1} = v_t − W_t·s_t (see `neuron`), let h_t be the
-surrogate of ds_t/dv_t. The membranes' derivatives by the charge, p_t = dv_t/dv_1, and that of the emitted level follow:
+h_t is the surrogate of ds_t/dv_t: as a spike takes W_t off the membrane, W_t·h_t = derivative(margin / W_t). What a
+spike of step t adds to the output is its amplitude A_t, equal to W_t unless step weights were learned.
 
-    p_1 = 1,    p_{t+1} = (1 − W_t·h_t)·p_t,    d(Σ_t W_t·s_t)/dv_1 = Σ_t W_t·h_t·p_t = 1 − p_{T+1} =: D
+Charged once (`FireAll`): v_1 = (x − offset) / unit, v_{t+1} = v_t − W_t·s_t, y = offset + unit · Σ_t A_t·s_t:
 
-So of all T steps one number D a neuron is needed, and the output y = offset + unit · Σ_t W_t·s_t has the gradients
+    p_1 = 1,    p_{t+1} = dv_{t+1}/dv_1 = (1 − W_t·h_t)·p_t,    D = Σ_t A_t·h_t·p_t
+    dy/dx = D,    dy/d offset = 1 − D,    dy/d unit = Σ_t A_t·s_t − D·v_1,    dy/dA_t = unit·s_t
 
-    dy/dx = D,    dy/d offset = 1 − D,    dy/d unit = Σ_t W_t·s_t − D·v_1
+With the rectangle as surrogate, A = W and guidance 1, every step but the saturated ones ends the product, and D is 1
+between the lowest and the highest level and 0 elsewhere: the clipped straight-through estimator, in closed form.
+
+Charged tick by tick (`FireTicks`), rate coding: v_t = λ·u_{t−1} + I_t, u_t = v_t − s_t, and backward in time
+
+    dL/dv_t = h_t · dL/ds_t + (1 − h_t) · λ · dL/dv_{t+1},    dL/dI_t = dL/dv_t,    dL/dλ = Σ_t u_{t−1} · dL/dv_t
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ann2snn_diffusion.coding import level_range
 from ann2snn_diffusion.surrogate import Surrogate, derivative
 
 
-class FireAll(torch.autograd.Function):
-    """All T firing steps of a neuron as one differentiable function of value, unit and offset.
+@dataclass(frozen=True)
+class Firing:
+    """How a neuron fires; see `neuron`."""
 
-    Its backward simulates the steps once more: memory does not grow with T.
-    """
+    weights: tuple[int, ...]
+    guidance: float
+    signed: bool
+    surrogate: Surrogate
+
+    def spikes(self, membrane: Tensor, weight: int) -> Tensor:
+        """Spikes of one time step, {0, 1} or {−1, 0, 1}."""
+        condition = self._condition(weight)
+        spikes = (membrane >= condition).to(membrane.dtype)
+        return spikes.sub_((membrane <= -condition).to(membrane.dtype)) if self.signed else spikes
+
+    def slope(self, membrane: Tensor, weight: int) -> Tensor:
+        """W_t·h_t."""
+        condition = self._condition(weight)
+        slope = derivative((membrane - condition) / weight, self.surrogate)
+        return slope.add_(derivative((membrane + condition) / weight, self.surrogate)) if self.signed else slope
+
+    def _condition(self, weight: int) -> float:
+        return self.guidance * weight * (0.5 if self.signed else 1)
+
+
+class FireAll(torch.autograd.Function):
+    """All T firing steps of a neuron that is charged once, as one function of value, unit, offset and amplitudes."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        value: Tensor,
-        unit: Tensor,
-        offset: Tensor,
-        weights: tuple[int, ...],
-        guidance: float,
-        signed: bool,
-        surrogate: Surrogate,
+        ctx: Any, value: Tensor, unit: Tensor, offset: Tensor, amplitudes: Tensor | None, firing: Firing
     ) -> Tensor:
-        """offset + unit · Σ_t W_t·s_t, shaped as ``value``."""
-        ctx.save_for_backward(value, unit, offset)
-        ctx.firing = weights, guidance, signed, surrogate
-        level, _ = _simulate((value - offset) / unit, weights, guidance, signed, None)
+        """offset + unit · Σ_t A_t·s_t, shaped as ``value``; amplitudes [T], None: the step weights."""
+        ctx.save_for_backward(value, unit, offset, amplitudes)
+        ctx.firing = firing
+        charge = (value - offset) / unit
+        if amplitudes is None and firing.guidance == 1:
+            level = charge.round_().clamp_(*level_range(firing.weights, firing.signed))
+        else:
+            level = _simulate(charge, firing, amplitudes)[0]
         return torch.addcmul(offset, level, unit)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients by value, unit and offset, see the module's equations."""
-        value, unit, offset = ctx.saved_tensors
-        weights, guidance, signed, surrogate = ctx.firing
-        charge = (value - offset) / unit
-        level, passed = _simulate(charge, weights, guidance, signed, surrogate)
+        """Gradients by value, unit, offset and amplitudes, see the module's equations."""
+        value, unit, offset, amplitudes = ctx.saved_tensors
+        firing: Firing = ctx.firing
         (output,) = gradients
+        charge = (value - offset) / unit
+        by_amplitude = None
+        if amplitudes is None and firing.guidance == 1 and firing.surrogate == "rectangle":
+            clipped = charge.clamp(*level_range(firing.weights, firing.signed))
+            level, passed = clipped.round(), (clipped == charge).to(charge.dtype)
+        else:
+            level, passed, spikes = _simulate(charge, firing, amplitudes)
+            if amplitudes is not None:
+                by_amplitude = torch.stack([(output * unit * step).sum() for step in spikes])
         by_value = output * passed
-        by_unit = (output * level - by_value * charge).sum_to_size(unit.shape)
-        by_offset = (output - by_value).sum_to_size(offset.shape)
-        return by_value, by_unit, by_offset, None, None, None, None
+        by_unit = (output * torch.addcmul(level, passed, charge, value=-1)).sum_to_size(unit.shape)
+        by_offset = output.sum_to_size(offset.shape) - by_value.sum_to_size(offset.shape)
+        return by_value, by_unit, by_offset, by_amplitude, None
 
 
-def _simulate(
-    charge: Tensor, weights: tuple[int, ...], guidance: float, signed: bool, surrogate: Surrogate | None
-) -> tuple[Tensor, Tensor]:
-    """Σ_t W_t·s_t, and D where a surrogate is given."""
-    membrane = charge if signed else charge + 0.5
-    start, kept = membrane, torch.ones_like(charge)
-    for weight in weights:
-        bar = guidance * weight * (0.5 if signed else 1)
-        spikes = (membrane >= bar).to(charge.dtype)
-        if signed:
-            spikes -= (-membrane >= bar).to(charge.dtype)
-        if surrogate is not None:
-            slope = derivative(membrane - bar, surrogate)
-            if signed:
-                slope += derivative(-membrane - bar, surrogate)
-            kept *= 1 - weight * slope
+def _simulate(charge: Tensor, firing: Firing, amplitudes: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Σ_t A_t·s_t, D, and the spikes of each step."""
+    membrane = charge if firing.signed else charge + 0.5
+    level, passed, kept = torch.zeros_like(charge), torch.zeros_like(charge), torch.ones_like(charge)
+    trains = []
+    for step, weight in enumerate(firing.weights):
+        amplitude = weight if amplitudes is None else amplitudes[step]
+        spikes, slope = firing.spikes(membrane, weight), firing.slope(membrane, weight)
+        level += amplitude * spikes
+        passed += amplitude / weight * slope * kept
+        kept *= 1 - slope
         membrane = torch.sub(membrane, spikes, alpha=weight)
-    return start - membrane, 1 - kept
+        trains.append(spikes)
+    return level, passed, trains
+
+
+class FireTicks(torch.autograd.Function):
+    """T ticks of a rate-coded neuron whose input arrives in T slices, as one function of all that it depends on."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, slices: Tensor, unit: Tensor, offset: Tensor, leak: Tensor, amplitudes: Tensor | None, firing: Firing
+    ) -> Tensor:
+        """Slices [T, B, …] of the output: offset + T · unit · A_t·s_t, from slices of the value, unit like a slice."""
+        ctx.save_for_backward(slices, unit, offset, leak, amplitudes)
+        ctx.firing = firing
+        spikes, _ = _tick(_increments(slices, unit, offset), leak, firing)
+        return torch.addcmul(offset, _amplified(spikes, amplitudes), unit, value=len(slices))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients by slices, unit, offset, leak and amplitudes, see the module's equations."""
+        slices, unit, offset, leak, amplitudes = ctx.saved_tensors
+        (output,) = gradients
+        time_steps = len(slices)
+        increments = _increments(slices, unit, offset)
+        spikes, residues = _tick(increments, leak, ctx.firing)
+        slopes = ctx.firing.slope(torch.addcmul(increments, residues, leak), 1)
+        by_spikes = _amplified(output * unit * time_steps, amplitudes)
+        by_membrane = torch.zeros_like(increments)
+        later = torch.zeros_like(increments[0])
+        for tick in reversed(range(time_steps)):
+            later = slopes[tick] * by_spikes[tick] + (1 - slopes[tick]) * leak * later
+            by_membrane[tick] = later
+        by_value = by_membrane / (unit * time_steps)
+        carried = _amplified(spikes, amplitudes) * time_steps
+        by_unit = (output * carried - by_membrane * increments / unit).sum_to_size(unit.shape)
+        by_offset = (output - by_value).sum_to_size(offset.shape)
+        by_leak = (by_membrane * residues).sum().reshape(leak.shape)
+        by_amplitude = None
+        if amplitudes is not None:
+            by_amplitude = (output * unit * spikes).flatten(1).sum(1) * time_steps
+        return by_value, by_unit, by_offset, by_leak, by_amplitude, None
+
+
+def _increments(slices: Tensor, unit: Tensor, offset: Tensor) -> Tensor:
+    # A slice carries T times its share of the value.
+    return (slices - offset) / (unit * len(slices))
+
+
+def _amplified(spikes: Tensor, amplitudes: Tensor | None) -> Tensor:
+    return spikes if amplitudes is None else spikes * amplitudes.view(-1, *[1] * (spikes.ndim - 1))
+
+
+def _tick(increments: Tensor, leak: Tensor, firing: Firing) -> tuple[Tensor, Tensor]:
+    """Spikes s_t and the residues u_{t−1} that they started from, [T, B, …] each."""
+    spikes, residues = torch.empty_like(increments), torch.empty_like(increments)
+    residues[0] = 0 if firing.signed else 0.5
+    for tick, increment in enumerate(increments):
+        membrane = torch.addcmul(increment, residues[tick], leak)
+        spikes[tick] = firing.spikes(membrane, 1)
+        if tick + 1 < len(increments):
+            torch.sub(membrane, spikes[tick], out=residues[tick + 1])
+    return spikes, residues

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ann2snn_diffusion.report import ConversionReport
@@ -12,9 +13,9 @@ tags: [spiking-neural-network, unconditional-image-generation]
 ---
 # Spiking U-Net at {time_steps} time steps
 
-Converted from `{source}` by ann2snn_diffusion, seed {seed}. {coding} coding, {schedule} schedule.
+Converted from `{source}` by ann2snn_diffusion, seed {seed}. {coding} coding, {schedule} schedule.{trained}
 
-| measured on sampling states that calibration never saw | |
+| measured on sampling states that nothing was fitted to | |
 |---|---|
 | relative ε error to the ANN, all diffusion timesteps | {epsilon_error:.4f} |
 | relative ε error to the ANN, diffusion timesteps below 50 | {epsilon_error_low_noise:.4f} |
@@ -32,11 +33,13 @@ DDPMPipeline.from_pretrained("this folder")().images[0]
 """
 
 
-def model_card(source: str, provenance: dict[str, Any], report: ConversionReport) -> str:
+def model_card(provenance: Mapping[str, Any], report: ConversionReport) -> str:
     """README.md of a converted model."""
-    spiking = provenance["spiking"]
+    spiking, training = provenance["spiking"], provenance.get("training")
+    trained = f" Fine-tuned for {training['steps']} steps of {training['train_batch_size']} states." if training else ""
     return CARD.format(
-        source=source,
+        source=provenance["source"],
+        trained=trained,
         seed=provenance["seed"],
         time_steps=spiking["time_steps"],
         coding=spiking["coding"].capitalize(),

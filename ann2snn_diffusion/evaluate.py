@@ -18,12 +18,13 @@ from ann2snn_diffusion.artifact import new_file
 from ann2snn_diffusion.config import is_number, require
 from ann2snn_diffusion.digest import digest
 from ann2snn_diffusion.features import Features
-from ann2snn_diffusion.fidelity import Fidelity, ImageDistance, image_distance, measure_fidelity
+from ann2snn_diffusion.fidelity import ImageDistance, image_distance, measure_fidelity
 from ann2snn_diffusion.pictures import save_grids
 from ann2snn_diffusion.plots import plot_error_over_noise, plot_sites
 from ann2snn_diffusion.progress import Track, silent
 from ann2snn_diffusion.quality import Quality, bootstrap_fids, fid, interval, quality, require_enough
 from ann2snn_diffusion.real_data import RealData, counting
+from ann2snn_diffusion.report import ConversionReport
 from ann2snn_diffusion.sample import choose_scheduler
 from ann2snn_diffusion.shards import draw_shards, read_shards, shard_files
 from ann2snn_diffusion.source import BUNDLED, Converted
@@ -81,7 +82,7 @@ class Evaluation:
     """All that was measured; `to_dict` is what evaluation.json holds."""
 
     settings: dict[str, Any]
-    fidelity: Fidelity
+    fidelity: ConversionReport
     images: ImageDistance
     distribution: Distribution | None
     """None where no real images were given."""

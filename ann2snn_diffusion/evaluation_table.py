@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ann2snn_diffusion.evaluate import ANN, SNN, Distribution, Evaluation
-from ann2snn_diffusion.fidelity import Fidelity
 from ann2snn_diffusion.quality import COMPARABLE_COUNT
+from ann2snn_diffusion.report import ConversionReport
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
@@ -44,7 +44,7 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
         )
 
 
-def fidelity_table(fidelity: Fidelity) -> Table:
+def fidelity_table(fidelity: ConversionReport) -> Table:
     """Relative ε error, a column a noise level."""
     columns = [f"{level.start}" for level in fidelity.levels]
     rows = Table("diffusion timestep from", *columns, box=SIMPLE_HEAD)

@@ -11,28 +11,15 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from ann2snn_diffusion.compare import CHUNK, SiteReport, compare
-from ann2snn_diffusion.noise_levels import LEVEL_STARTS, NoiseLevel, low_noise, noise_levels, relative_error
+from ann2snn_diffusion.compare import CHUNK, compare
+from ann2snn_diffusion.noise_levels import LEVEL_STARTS, noise_levels
+from ann2snn_diffusion.report import ConversionReport, summarise
 from ann2snn_diffusion.trajectories import record, spread_over_segments
 from ann2snn_diffusion.unet import SpikingUNet2DModel
 
 STATES_PER_LEVEL = 16
 SAMPLER_STEPS = 25
 LARGEST_PSNR = 100.0
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """Errors to the ANN on states of its own sampler."""
-
-    levels: tuple[NoiseLevel, ...]
-    epsilon_error: float
-    """Relative ε error over all diffusion timesteps, each counting the same."""
-    epsilon_error_low_noise: float
-    """The same below diffusion timestep 50."""
-    firing_rate: float
-    """Mean over all neurons and time steps, every noise level counting the same."""
-    sites: tuple[SiteReport, ...]
 
 
 @dataclass(frozen=True)
@@ -51,9 +38,9 @@ def measure_fidelity(
     scheduler: Any,
     seed: int = 0,
     track: Callable[[str, int], Callable[[], None]] = lambda stage, steps: lambda: None,
-) -> Fidelity:
-    """Compare predictions at ``STATES_PER_LEVEL`` states of every noise level."""
-    # A stream of its own, so that no state is one that calibration or sampling with the same seed drew.
+) -> ConversionReport:
+    """Compare SNN and ANN at ``STATES_PER_LEVEL`` states of every noise level."""
+    # A stream of its own, so that no state is one that calibration, training or sampling with the same seed drew.
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
     trajectories = record(
         unet.ann(), scheduler, STATES_PER_LEVEL, SAMPLER_STEPS, generator, track("ANN trajectories", SAMPLER_STEPS)
@@ -65,14 +52,7 @@ def measure_fidelity(
     states, labels = trajectories.states(rows, diffusion_timesteps)
     advance = track("predictions compared", -(-count // CHUNK))
     comparison = compare(unet, states, diffusion_timesteps, labels, advance)
-    levels = noise_levels(comparison, diffusion_timesteps, last)
-    return Fidelity(
-        levels=levels,
-        epsilon_error=relative_error(levels),
-        epsilon_error_low_noise=relative_error(low_noise(levels)),
-        firing_rate=comparison.firing_rate,
-        sites=comparison.sites,
-    )
+    return summarise(comparison, noise_levels(comparison, diffusion_timesteps, last))
 
 
 def image_distance(first: Tensor, second: Tensor) -> ImageDistance:

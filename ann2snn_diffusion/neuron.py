@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ann2snn_diffusion.bptt import FireAll
+from ann2snn_diffusion.bptt import FireAll, FireTicks, Firing
 from ann2snn_diffusion.coding import level_range
 from ann2snn_diffusion.spec import SpikeSpec
 from ann2snn_diffusion.surrogate import Surrogate, spike
@@ -62,9 +62,9 @@ def analog(network: nn.Module) -> Iterator[None]:
 def fire(charge: Tensor, weight: int, guidance: float, signed: bool, surrogate: Surrogate) -> Tensor:
     """Spikes of one time step, {0, 1} or {−1, 0, 1}, from the membrane charge in units."""
     if not signed:
-        return spike(charge - guidance * weight, surrogate)
-    half = guidance * weight / 2
-    return spike(charge - half, surrogate) - spike(-charge - half, surrogate)
+        return spike(charge / weight - guidance, surrogate)
+    half = guidance / 2
+    return spike(charge / weight - half, surrogate) - spike(-charge / weight - half, surrogate)
 
 
 def spike_train(
@@ -80,7 +80,7 @@ def spike_train(
 
 
 def spike_train_of_increments(
-    increments: Tensor, leak: float, guidance: float, signed: bool, surrogate: Surrogate = "arctan"
+    increments: Tensor, leak: Tensor | float, guidance: float, signed: bool, surrogate: Surrogate = "arctan"
 ) -> Tensor:
     """Spikes [T, …] of a rate-coded IF (leak 1) or LIF neuron whose input arrives tick by tick, [T, …] in units."""
     membrane = torch.zeros_like(increments[0]) if signed else torch.full_like(increments[0], 0.5)
@@ -105,6 +105,8 @@ class SpikingNeuron(nn.Module):
     Attributes:
         threshold: θ > 0, [segments, C]; the amplitude of all T spikes together.
         offset: [segments, C]; the value of a silent neuron, through the next synapse a constant bias map.
+        leak: λ in (0, 1], the membrane factor per tick; None in the layerwise schedule, which has no ticks to leak in.
+        amplitudes: A_1 … A_T, what a spike of each step hands on, in units; None where they are the step weights.
     """
 
     def __init__(self, channels: int, signed: bool, spec: SpikeSpec, forward_pass: ForwardPass, dim: int = 1) -> None:
@@ -115,6 +117,13 @@ class SpikingNeuron(nn.Module):
         self.forward_pass = forward_pass
         self.threshold = nn.Parameter(torch.ones(len(spec.segments), channels))
         self.offset = nn.Parameter(torch.zeros(len(spec.segments), channels))
+        self.leak = nn.Parameter(torch.tensor(float(spec.leak))) if spec.schedule == "synchronous" else None
+        self.amplitudes = nn.Parameter(torch.tensor(self.weights).float()) if spec.learned_step_weights else None
+
+    @property
+    def firing(self) -> Firing:
+        """How it fires."""
+        return Firing(self.weights, self.spec.guidance, self.signed, self.spec.surrogate)
 
     @property
     def level_range(self) -> tuple[int, int]:
@@ -126,29 +135,30 @@ class SpikingNeuron(nn.Module):
         if self.forward_pass.analog:
             return value
         unit, offset = self.levels(value)
-        if self.spec.schedule == "layerwise":
-            trains = torch.is_grad_enabled() and (value.requires_grad or self.threshold.requires_grad)
-            if self.spec.guidance == 1 and not trains:
-                return round_to_level(value, unit, offset, *self.level_range)
-            firing = self.weights, self.spec.guidance, self.signed, self.spec.surrogate
-            return FireAll.apply(value, unit, offset, *firing)  # pyright: ignore[reportReturnType]
-        spikes = self.spikes(value).flatten(0, 1)
-        return offset + unit * len(self.weights) * spikes
+        if self.leak is not None:
+            parts = (_by_slice(part, self.forward_pass.slices) for part in (value, unit, offset))
+            output: Tensor = FireTicks.apply(*parts, self.leak, self.amplitudes, self.firing)  # pyright: ignore
+            return output.flatten(0, 1)
+        trains = torch.is_grad_enabled() and (value.requires_grad or self.threshold.requires_grad)
+        if self.spec.guidance == 1 and self.amplitudes is None and not trains:
+            return round_to_level(value, unit, offset, *self.level_range)
+        return FireAll.apply(value, unit, offset, self.amplitudes, self.firing)  # pyright: ignore
 
     def spikes(self, value: Tensor) -> Tensor:
         """The spike trains [T, B, …] for a value [S·B, …], tick by tick."""
         unit, offset = self.levels(value)
         charge = (value - offset) * unit.reciprocal()
         guidance, surrogate = self.spec.guidance, self.spec.surrogate
-        if self.spec.schedule == "layerwise":
+        if self.leak is None:
             return spike_train(charge, self.weights, guidance, self.signed, surrogate)
         # A slice carries T times its share of the value.
         increments = charge.unflatten(0, (self.forward_pass.slices, -1)) / len(self.weights)
-        return spike_train_of_increments(increments, self.spec.leak, guidance, self.signed, surrogate)
+        return spike_train_of_increments(increments, self.leak, guidance, self.signed, surrogate)
 
     def weigh(self, spikes: Tensor) -> Tensor:
-        """Each spike times its step weight W_t, [T, …]."""
-        weights = torch.tensor(self.weights, device=spikes.device, dtype=spikes.dtype)
+        """Each spike times its amplitude, [T, …] in units."""
+        weights = torch.tensor(self.weights) if self.amplitudes is None else self.amplitudes
+        weights = weights.to(spikes)
         return spikes * weights.view(-1, *[1] * (spikes.ndim - 1))
 
     def levels(self, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,6 +169,10 @@ class SpikingNeuron(nn.Module):
         shape = [len(threshold), *[1] * (value.ndim - 1)]
         shape[self.dim] = threshold.shape[1]
         return (threshold / sum(self.weights)).reshape(shape).to(value.dtype), offset.reshape(shape).to(value.dtype)
+
+
+def _by_slice(folded: Tensor, slices: int) -> Tensor:
+    return folded.unflatten(0, (slices, -1)) if len(folded) > 1 else folded
 
 
 def round_to_level(value: Tensor, unit: Tensor, offset: Tensor, lowest: int, highest: int) -> Tensor:

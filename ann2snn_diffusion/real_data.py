@@ -51,10 +51,22 @@ def real_data(
     Raises:
         DataError, ImagesError: see `published_images` and `folder_images`.
     """
+    reference = _features(training_images(data, root, channels, size), network, track)
     if Path(data).is_dir():
-        return RealData(network, _features(folder_images(Path(data), channels, size), network, track), None)
-    train, test = (published_images(data, root, split, channels, size) for split in ("train", "test"))
-    return RealData(network, _features(train, network, track), _features(test, network, track).features)
+        return RealData(network, reference, None)
+    held_out = _features(published_images(data, root, "test", channels, size), network, track)
+    return RealData(network, reference, held_out.features)
+
+
+def training_images(data: str, root: Path, channels: int, size: tuple[int, int]) -> RealImages:
+    """A folder of images, or the training split of a published data set.
+
+    Raises:
+        DataError, ImagesError: see `published_images` and `folder_images`.
+    """
+    if Path(data).is_dir():
+        return folder_images(Path(data), channels, size)
+    return published_images(data, root, "train", channels, size)
 
 
 def _features(images: RealImages, network: FeatureNetwork, track: Track) -> Reference:

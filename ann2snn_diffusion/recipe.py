@@ -10,6 +10,7 @@ from ann2snn_diffusion.config import SpecError
 from ann2snn_diffusion.errors import A2SError, first_line
 
 INSTALLED = Path(__file__).parent / "recipes"
+TABLES = ("run", "spiking", "calibration", "training")
 CHECKED_OUT = Path(__file__).parent.parent / "recipes"
 
 
@@ -45,6 +46,6 @@ def section(recipe: dict[str, Any], name: str, overrides: dict[str, Any]) -> dic
         SpecError: the recipe has a table or key at top level that no command knows.
     """
     for key in recipe:
-        if key not in ("spiking", "calibration", "run"):
-            raise SpecError(f"recipe: unknown table {key!r}; expected [run], [spiking] and [calibration].")
+        if key not in TABLES:
+            raise SpecError(f"recipe: unknown table {key!r}; expected {', '.join(f'[{name}]' for name in TABLES)}.")
     return recipe.get(name, {}) | {key: value for key, value in overrides.items() if value is not None}

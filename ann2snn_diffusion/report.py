@@ -88,3 +88,23 @@ def print_report(console: Console, report: ConversionReport, spec: SpikeSpec) ->
         f"mean firing rate {report.firing_rate:.3f}",
         soft_wrap=True,
     )
+
+
+def print_before_and_after(console: Console, before: ConversionReport, after: ConversionReport) -> None:
+    """Relative ε error by noise level before and after a training, then the totals."""
+    rows = Table("diffusion timesteps", "relative ε error, before", "after", "ratio", box=SIMPLE_HEAD)
+    for old, new in zip(before.levels, after.levels, strict=True):
+        errors = old.epsilon_error, new.epsilon_error
+        rows.add_row(f"{old.start} … {old.stop - 1}", *(f"{error:.5f}" for error in errors), _ratio(*errors))
+    console.print(rows)
+    for name, field in {
+        "relative ε error, all diffusion timesteps": "epsilon_error",
+        f"relative ε error below {LOW_NOISE}": "epsilon_error_low_noise",
+        "mean firing rate": "firing_rate",
+    }.items():
+        figures = getattr(before, field), getattr(after, field)
+        console.print(f"{name}: {figures[0]:.5f} → {figures[1]:.5f} ({_ratio(*figures)})", soft_wrap=True)
+
+
+def _ratio(before: float, after: float) -> str:
+    return f"{after / before:.2f} ×" if before else "–"

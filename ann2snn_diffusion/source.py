@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,16 @@ def load_source(source: str = BUNDLED, device: str = "cpu") -> Source:
     _check_weights(unet, unet_folder)
     nn.Module.to(unet.float().eval(), torch.device(device))
     return Source(unet, load_scheduler(folder), name, revision)
+
+
+def with_random_weights(source: Source, seed: int) -> Source:
+    """The same architecture, scheduler and device with fresh weights, to be trained from nothing."""
+    names = inspect.signature(UNet2DModel.__init__).parameters
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        unet = UNet2DModel(**{name: value for name, value in source.unet.config.items() if name in names})
+    nn.Module.to(unet.eval(), source.unet.device)
+    return Source(unet, source.scheduler, f"{source.name} with random weights")
 
 
 def load_converted(folder: Path, device: str = "cpu") -> Converted:

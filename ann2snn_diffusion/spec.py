@@ -32,7 +32,10 @@ class SpikeSpec:
     """Neurons after an activation fire spikes of both signs (a pair of neurons), as encoders always do."""
     leak: float = 1.0
     """Membrane factor λ per tick, in (0, 1]; 1 is IF, below 1 LIF. Synchronous schedule only."""
-    surrogate: Surrogate = "arctan"
+    learned_step_weights: bool = False
+    """A spike of step t has an amplitude of its own, one per site, that training moves away from the step weight W_t
+    (temporal-wise spiking mechanism, SDM, arXiv 2408.16467)."""
+    surrogate: Surrogate = "rectangle"
     """Gradient of the spike in training."""
     segments: tuple[int, ...] = (0, 10, 25, 50, 120, 300, 600)
     """First diffusion timestep of each noise segment, ascending from 0; a segment has its own row of thresholds."""
@@ -49,9 +52,8 @@ class SpikeSpec:
             require(getattr(self, field) in choices, field, getattr(self, field), "one of " + ", ".join(choices))
         require(is_number(self.leak, 0, 1) and self.leak > 0, "leak", self.leak, "a number in (0, 1]")
         require(is_number(self.guidance, 0) and self.guidance > 0, "guidance", self.guidance, "a number above 0")
-        require(
-            isinstance(self.signed_activations, bool), "signed_activations", self.signed_activations, "true or false"
-        )
+        for field in ("signed_activations", "learned_step_weights"):
+            require(isinstance(getattr(self, field), bool), field, getattr(self, field), "true or false")
         ascending = all(is_number(start, 0, whole=True) for start in self.segments) and all(
             first < second for first, second in zip(self.segments, self.segments[1:], strict=False)
         )

@@ -8,21 +8,24 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-Surrogate = Literal["arctan", "triangle", "sigmoid"]
+Surrogate = Literal["rectangle", "triangle", "arctan", "sigmoid"]
 SURROGATES: tuple[Surrogate, ...] = get_args(Surrogate)
 
 
 def derivative(margin: Tensor, surrogate: Surrogate) -> Tensor:
-    """Surrogate of dΘ(x)/dx at the margin x over the firing condition, in units of the smallest level; integral 1.
+    """Surrogate of dΘ(x)/dx at the margin x over the firing condition, in units of the spike's own weight; integral 1.
 
-    - arctan:   1 / (1 + (πx)²)
-    - triangle: max(0, 1 − |x|)
-    - sigmoid:  4·σ(4x)·(1 − σ(4x))
+    - rectangle: 1 where |x| < ½ (STBP, arXiv 1706.02609)
+    - triangle:  max(0, 1 − |x|)
+    - arctan:    1 / (1 + (πx)²)
+    - sigmoid:   4·σ(4x)·(1 − σ(4x))
     """
-    if surrogate == "arctan":
-        return 1 / (1 + (math.pi * margin).square())
+    if surrogate == "rectangle":
+        return (margin.abs() < 0.5).to(margin.dtype)
     if surrogate == "triangle":
         return (1 - margin.abs()).clamp(min=0)
+    if surrogate == "arctan":
+        return 1 / (1 + (math.pi * margin).square())
     rising = torch.sigmoid(4 * margin)
     return 4 * rising * (1 - rising)
 

@@ -19,7 +19,7 @@ from ann2snn_diffusion.neuron import ForwardPass, SpikingNeuron
 from ann2snn_diffusion.rules import Site, UnsupportedLayerError, to_spiking
 from ann2snn_diffusion.spec import SpikeSpec
 
-OWN_PARAMETERS = ("threshold", "offset", "weight_correction", "bias_correction")
+OWN_PARAMETERS = ("threshold", "offset", "leak", "amplitudes", "weight_correction", "bias_correction")
 """What a spiking network's parameters have as their last name where the ANN has none such."""
 
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
+from ann2snn_diffusion import fidelity, result
+
 
 def build_unet(**changes: Any) -> UNet2DModel:
     torch.manual_seed(0)
@@ -49,3 +51,11 @@ def scheduler() -> DDPMScheduler:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def quick_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What every conversion and training measures and draws at its end, on fewer states and in fewer steps."""
+    monkeypatch.setattr(fidelity, "SAMPLER_STEPS", 4)
+    monkeypatch.setattr(fidelity, "STATES_PER_LEVEL", 4)
+    monkeypatch.setattr(result, "SAMPLE_STEPS", 2)

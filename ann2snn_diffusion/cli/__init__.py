@@ -8,6 +8,7 @@ import typer
 
 from ann2snn_diffusion.cli.convert import convert
 from ann2snn_diffusion.cli.evaluate import evaluate
+from ann2snn_diffusion.cli.finetune import finetune
 from ann2snn_diffusion.cli.sample import sample
 from ann2snn_diffusion.errors import A2SError, first_line
 
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(convert)
+app.command()(finetune)
 app.command()(sample)
 app.command()(evaluate)
 

@@ -40,6 +40,9 @@ def convert(
         float | None, typer.Option(help="Ridge strength of the weight correction; 0: none.  [default: 0.001]")
     ] = None,
     states: Annotated[int | None, typer.Option(help="Noisy images to calibrate on; memory grows with them.")] = None,
+    random_init: Annotated[
+        bool, typer.Option("--random-init", help="Fresh weights, for a2s finetune --learn all --denoise 1 --data …")
+    ] = False,
     samples: Annotated[int, typer.Option(min=0, help="Images drawn by ANN and SNN for samples.png; 0: none.")] = 8,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
@@ -80,12 +83,14 @@ def convert(
     from ann2snn_diffusion.progress import console, progress_bars, tracking
     from ann2snn_diffusion.report import print_report
     from ann2snn_diffusion.rules import load_rules
-    from ann2snn_diffusion.source import load_source
+    from ann2snn_diffusion.source import load_source, with_random_weights
     from ann2snn_diffusion.trajectories import sample_size
 
     if rules is not None:
         load_rules(rules)
     ann = load_source(source, device)
+    if random_init:
+        ann = with_random_weights(ann, resolved.seed)
     pictures = None
     if images is not None:
         generator = torch.Generator().manual_seed(resolved.seed)

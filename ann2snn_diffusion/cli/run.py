@@ -9,6 +9,7 @@ from ann2snn_diffusion.calibrate import CalibrationSpec
 from ann2snn_diffusion.config import SpecError, build, is_number, require
 from ann2snn_diffusion.recipe import read_recipe, section
 from ann2snn_diffusion.spec import SpikeSpec
+from ann2snn_diffusion.training_spec import TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,30 @@ def resolve(recipe: str | None, run: dict[str, Any], spiking: dict[str, Any], ca
         SpecError, RecipeError: an unknown or impossible value.
     """
     tables = read_recipe(recipe) if recipe else {}
-    general = section(tables, "run", run)
+    return Run(
+        _seed(tables, run),
+        build(SpikeSpec, section(tables, "spiking", spiking)),
+        build(CalibrationSpec, section(tables, "calibration", calibration)),
+    )
+
+
+def resolve_training(recipe: str | None, seed: int | None, **flags: Any) -> TrainingSpec:
+    """As `resolve`, for a training: tables [run] and [training].
+
+    Raises:
+        SpecError, RecipeError: an unknown or impossible value.
+    """
+    tables = read_recipe(recipe) if recipe else {}
+    return build(TrainingSpec, section(tables, "training", flags) | {"seed": _seed(tables, {"seed": seed})})
+
+
+def _seed(tables: dict[str, Any], overrides: dict[str, Any]) -> int:
+    general = section(tables, "run", overrides)
     for key in general:
         require(key == "seed", "recipe [run]", key, "only the key seed")
     seed = general.get("seed", 0)
     require(is_number(seed, 0, 2**63 - 1, whole=True), "seed", seed, "a whole number from 0")
-    return Run(
-        seed,
-        build(SpikeSpec, section(tables, "spiking", spiking)),
-        build(CalibrationSpec, section(tables, "calibration", calibration)),
-    )
+    return seed
 
 
 def parse_segments(text: str | None) -> list[int] | None:

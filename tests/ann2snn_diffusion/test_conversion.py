@@ -58,7 +58,7 @@ def test_the_folder_is_a_pipeline_with_report_card_and_pictures(
     unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path, spec: SpikeSpec
 ) -> None:
     source = Source(unet, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
-    report = convert_to_folder(source, tmp_path / "out", spec, QUICK, seed=3, samples=2, sample_steps=2)
+    report = convert_to_folder(source, tmp_path / "out", spec, QUICK, seed=3, samples=2)
     content = json.loads((tmp_path / "out" / "conversion_report.json").read_text())
     assert content["source"] == "tiny"
     assert content["seed"] == 3

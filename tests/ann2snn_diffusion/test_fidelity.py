@@ -2,19 +2,12 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from ann2snn_diffusion import fidelity
 from ann2snn_diffusion.calibrate import CalibrationSpec
 from ann2snn_diffusion.conversion import convert
 from ann2snn_diffusion.fidelity import image_distance, measure_fidelity
 from ann2snn_diffusion.spec import SpikeSpec
 
 QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fidelity, "SAMPLER_STEPS", 4)
-    monkeypatch.setattr(fidelity, "STATES_PER_LEVEL", 4)
 
 
 def test_more_time_steps_bring_every_measure_closer(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:

@@ -28,7 +28,7 @@ def test_a_spec_survives_json() -> None:
         ({"segments": [0, 50, 50]}, "ascending"),
         ({"coding": "ternary", "signed_activations": False}, "negative digits"),
         ({"guidance": 0}, "above 0"),
-        ({"surrogate": "step"}, "one of arctan"),
+        ({"surrogate": "step"}, "one of rectangle"),
         ({"thresholds": 1}, "Unknown field 'thresholds'"),
     ],
 )
