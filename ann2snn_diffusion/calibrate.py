@@ -20,12 +20,17 @@ import torch
 from torch import Tensor, nn
 
 from ann2snn_diffusion.config import is_number, require
-from ann2snn_diffusion.layers import CorrectedConv2d, CorrectedLinear
+from ann2snn_diffusion.layers import CorrectedConv2d, CorrectedLinear, SpikingOutput
 from ann2snn_diffusion.neuron import SpikingNeuron
 from ann2snn_diffusion.unet import SpikingUNet2DModel
 from calibration import solve
 from calibration.correct import apply_delta, correction
 from calibration.observe import After, draw_rows, visiting
+
+OUTPUT_STRENGTH = 1e-2
+"""Ridge strength of the output's corrections relative to that of all others: they have few inputs and many positions,
+and exchange the image that spikes carry for the image itself, two large weights that nearly cancel."""
+OUTPUT_POSITIONS = 16
 
 Method = Literal["least-squares", "max", "percentile"]
 
@@ -46,7 +51,7 @@ class CalibrationSpec:
     """One threshold per channel, or one for all channels of a site."""
     correction: float = 1e-3
     """Least relative ridge strength of the synapses' correction; 0: leave the weights alone."""
-    states: int = 224
+    states: int = 352
     """Noisy images that the calibration pass holds in memory at once."""
     positions: int = 1024
     """Positions per site and noise segment that thresholds are solved from."""
@@ -115,12 +120,30 @@ def calibrate(
         )
         halves = _halves(unet, output)
         residual = (halves[:, 0] - halves[:, 1]).mean(0)
+        if isinstance(layer, SpikingOutput):
+            correct_output(layer, spikes, residual, halves[:, 1])
+            return
         count = 4 * spec.positions + 2 * layer.weight[0].numel()
         weight, bias = correction(layer, spikes, residual, spec.correction, count, generator)
         layer.weight_correction.data += weight
         if layer.bias_correction is not None:
             layer.bias_correction.data += bias
         halves[:, 1] += apply_delta(layer, spikes, weight, None if layer.bias is None else bias)
+
+    def correct_output(layer: SpikingOutput, spikes: Tensor, residual: Tensor, output: Tensor) -> None:
+        image = unet.forward_pass.image
+        assert image is not None, "a forward pass is under way"
+        received = torch.cat([spikes, _halves(unet, image)[:, 1].mean(0)], dim=1)
+        part = layer.correction_of_segment()
+        count = OUTPUT_POSITIONS * spec.positions
+        for index in range(len(unet.spec.segments)):
+            rows = segment == index
+            weight, bias = correction(
+                part, received[rows], residual[rows], OUTPUT_STRENGTH * spec.correction, count, generator
+            )
+            layer.weight_correction.data[index] += weight
+            layer.bias_correction.data[index] += bias
+            output[:, rows] += apply_delta(part, received[rows], weight, bias)
 
     neurons = unet.neurons().values()
     after: list[tuple[nn.Module, After]] = [(neuron, partial(pass_ann_through, neuron)) for neuron in neurons]

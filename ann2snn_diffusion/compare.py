@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from ann2snn_diffusion.calibrate import synapses
-from ann2snn_diffusion.layers import SpikingAttnProcessor
+from ann2snn_diffusion.layers import SpikingAttnProcessor, SpikingOutput
 from ann2snn_diffusion.neuron import SpikingNeuron, analog
 from ann2snn_diffusion.unet import SpikingUNet2DModel
 from calibration.observe import visiting
@@ -147,7 +147,11 @@ def _counting(unet: SpikingUNet2DModel, operations: dict[str, int]) -> list[Any]
     """Visitors that count the multiply-accumulates of one image in every layer with weights and attention product."""
 
     def weighted(name: str, layer: nn.Conv2d | nn.Linear, _value: Tensor, output: Tensor) -> None:
-        operations[name] = output[0].numel() // len(layer.weight) * layer.weight.numel()
+        positions = output[0].numel() // len(layer.weight)
+        operations[name] = positions * layer.weight.numel()
+        if isinstance(layer, SpikingOutput):
+            beside = layer.weight_correction[0, :, layer.in_channels :]
+            operations[f"{name}.image"] = positions * beside.numel()
 
     def products(name: str, _value: Tensor, output: Tensor) -> None:
         tokens = output.shape[-2] * output.shape[-1]

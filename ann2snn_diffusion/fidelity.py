@@ -17,7 +17,7 @@ from ann2snn_diffusion.report import ConversionReport, summarise
 from ann2snn_diffusion.trajectories import record, spread_over_segments
 from ann2snn_diffusion.unet import SpikingUNet2DModel
 
-STATES_PER_LEVEL = 16
+STATES_PER_LEVEL = 8
 SAMPLER_STEPS = 25
 LARGEST_PSNR = 100.0
 

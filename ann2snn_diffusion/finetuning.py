@@ -1,4 +1,4 @@
-"""The use case: a converted model is trained, measured before and after, and written as a folder like the one it was."""
+"""The use case: a converted model is trained, measured before and after, and written as a folder of the same kind."""
 
 from __future__ import annotations
 

@@ -111,6 +111,46 @@ class SpikingConv2d(CorrectedConv2d):
         return super().forward(self.neuron(input))
 
 
+class SpikingOutput(SpikingConv2d):
+    """The last convolution: a correction for every noise segment, of the spikes and of the noisy image beside them.
+
+    At high noise ε is nearly the noisy image x_t. What carries x_t through spikes carries their rounding too, and the
+    sampler, which divides by √ᾱ, draws it. So x_t also arrives here as an analog current, as it does at conv_in:
+
+        ε = W·s + b + ΔW_k·[s, x_t] + Δb_k    in noise segment k
+
+    Attributes:
+        weight_correction: ΔW, [segments, O, C + channels of x_t, kh, kw]; 0 at first.
+        bias_correction: Δb, [segments, O].
+    """
+
+    def __init__(self, conv: nn.Conv2d, neuron: SpikingNeuron, image_channels: int) -> None:
+        super().__init__(conv, neuron)
+        segments, (out, received, *kernel) = len(neuron.threshold), conv.weight.shape
+        self.weight_correction = nn.Parameter(conv.weight.new_zeros(segments, out, received + image_channels, *kernel))
+        self.bias_correction = nn.Parameter(conv.weight.new_zeros(segments, out))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[S·B, C, H, W] → [S·B, O, H, W]."""
+        spikes = self.neuron(input)
+        output = self._conv_forward(spikes, self.weight, self.bias)
+        if self.forward_pass.analog or self.forward_pass.image is None:
+            return output
+        received = torch.cat([spikes, self.forward_pass.image.to(spikes.dtype)], dim=1)
+        weight, bias = self.weight_correction.flatten(0, 1), self.bias_correction.flatten()
+        corrections = self._conv_forward(received, weight, bias).unflatten(1, (-1, self.out_channels))
+        if self.forward_pass.segment is None:
+            return output + corrections[:, 0]
+        return output + corrections[torch.arange(len(output), device=output.device), self.forward_pass.segment]
+
+    def correction_of_segment(self) -> nn.Conv2d:
+        """A convolution shaped as the correction of one noise segment, its weights not set."""
+        return nn.utils.skip_init(  # pyright: ignore[reportReturnType]
+            nn.Conv2d, self.weight_correction.shape[2], self.out_channels, self.kernel_size, self.stride,
+            self.padding, self.dilation, device=self.weight.device, dtype=self.weight.dtype,
+        )  # fmt: skip
+
+
 class SpikingLinear(CorrectedLinear):
     """A linear layer with its own neurons before it."""
 

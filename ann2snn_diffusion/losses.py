@@ -32,7 +32,7 @@ def distill(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def blockwise(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Tensor:
-    """Mean over blocks of Σ(SNN − ANN)² / ΣANN² of what each hands on (block-wise training of SDM, arXiv 2408.16467)."""
+    """Mean over blocks of Σ(SNN − ANN)² / ΣANN² of what each hands on, as SDM (arXiv 2408.16467, §6) trains them."""
     errors = [
         (found[name].float() - target.float()).square().sum() / target.float().square().sum().clamp(min=SMALLEST)
         for name, target in expected.items()

@@ -37,6 +37,8 @@ class ForwardPass:
     """Noise segment of each batch row, int64 [S·B]; None: one segment for all."""
     slices: int = 1
     """Time slices folded into the batch: T in the synchronous schedule, else 1."""
+    image: Tensor | None = None
+    """The noisy image x_t, [S·B, C, H, W]."""
     analog: bool = False
     """Neurons pass their input through: the network is the ANN."""
 

@@ -32,6 +32,7 @@ from ann2snn_diffusion.layers import (
     SpikingAttnProcessor,
     SpikingConv2d,
     SpikingLinear,
+    SpikingOutput,
     SpikingUpsample2D,
 )
 from ann2snn_diffusion.neuron import ForwardPass, SpikingNeuron
@@ -228,6 +229,8 @@ def _unet(layer: UNet2DModel, site: Site) -> nn.Module:
     for name in ("down_blocks", "mid_block", "up_blocks", "conv_norm_out", "conv_act"):
         if (child := getattr(layer, name)) is not None:
             setattr(layer, name, to_spiking(child, site / name))
-    signed = site.spec.signed_activations
-    layer.conv_out = cast(nn.Conv2d, spiking_synapse(layer.conv_out, site / "conv_out", signed))
+    output = site / "conv_out"
+    if not output.analog:
+        neuron = output.neuron(layer.conv_out.in_channels, site.spec.signed_activations)
+        layer.conv_out = SpikingOutput(layer.conv_out, neuron, layer.conv_in.in_channels)
     return layer

@@ -37,7 +37,7 @@ class SpikeSpec:
     (temporal-wise spiking mechanism, SDM, arXiv 2408.16467)."""
     surrogate: Surrogate = "rectangle"
     """Gradient of the spike in training."""
-    segments: tuple[int, ...] = (0, 10, 25, 50, 120, 300, 600)
+    segments: tuple[int, ...] = (0, 10, 25, 50, 120, 300, 450, 600, 700, 800, 900)
     """First diffusion timestep of each noise segment, ascending from 0; a segment has its own row of thresholds."""
     guidance: float = 1.0
     """Factor on the firing condition only, not on the spike's amplitude (SDDPM, arXiv 2306.17046, §4.3)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -197,7 +197,7 @@ def require_images(spec: TrainingSpec, images: RealImages | None) -> None:
     require(images is not None or not spec.denoise, "denoise", spec.denoise, "0 without --data")
 
 
-def log(accelerator: Accelerator, folder: Path, step: int, terms: Mapping[str, float], seconds: float) -> None:
+def log(accelerator: Accelerator, folder: Path, step: int, terms: dict[str, float], seconds: float) -> None:
     """One line in loss.jsonl, and a point in TensorBoard; a resumed training repeats what came after its checkpoint."""
     accelerator.log(terms, step=step)
     if accelerator.is_main_process:

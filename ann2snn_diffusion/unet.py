@@ -137,8 +137,9 @@ class SpikingUNet2DModel(UNet2DModel):
             sample, steps = sample.repeat(slices, 1, 1, 1), steps.repeat(slices)
             if class_labels is not None:
                 class_labels = class_labels.repeat(slices, *[1] * (class_labels.ndim - 1))
-        forward_pass.slices = slices
+        forward_pass.slices, forward_pass.image = slices, sample
         forward_pass.segment = self.segment_of(steps) if len(self.spec.segments) > 1 else None
         (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
+        forward_pass.image = None
         noise = noise.unflatten(0, (slices, -1)).mean(0) if slices > 1 else noise
         return UNet2DOutput(sample=noise) if return_dict else (noise,)

@@ -7,12 +7,13 @@ from ann2snn_diffusion.conversion import convert
 from ann2snn_diffusion.fidelity import image_distance, measure_fidelity
 from ann2snn_diffusion.spec import SpikeSpec
 
+THOROUGH = CalibrationSpec(states=88, positions=256, sampler_steps=3)
 QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
 
 
 def test_more_time_steps_bring_every_measure_closer(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
     coarse, fine = (
-        measure_fidelity(convert(unet, scheduler, SpikeSpec(time_steps=steps), QUICK).unet, scheduler)
+        measure_fidelity(convert(unet, scheduler, SpikeSpec(time_steps=steps), THOROUGH).unet, scheduler)
         for steps in (2, 6)
     )
     assert fine.epsilon_error < 0.6 * coarse.epsilon_error

@@ -9,6 +9,7 @@ from ann2snn_diffusion.layers import (
     SlicedGroupNorm,
     SpikingConv2d,
     SpikingLinear,
+    SpikingOutput,
     SpikingUpsample2D,
     emit,
     running_mean,
@@ -78,3 +79,25 @@ def test_upsampling_spikes_before_or_after_interpolation_is_the_same(generator: 
     assert isinstance(conv, nn.Conv2d)
     late = conv(neuron(nn.functional.interpolate(image, scale_factor=2.0)))
     assert torch.equal(SpikingUpsample2D(stock, neuron)(image), late)
+
+
+def test_the_output_adds_the_correction_of_each_row_s_noise_segment_to_spikes_and_image(
+    generator: torch.Generator,
+) -> None:
+    conv = nn.Conv2d(4, 2, 3, padding=1)
+    forward_pass = ForwardPass()
+    neuron = SpikingNeuron(4, True, SpikeSpec(segments=(0, 100, 500)), forward_pass)
+    layer = SpikingOutput(conv, neuron, image_channels=1)
+    for parameter in (layer.weight_correction, layer.bias_correction):
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    value, image = torch.randn(3, 4, 6, 6, generator=generator), torch.randn(3, 1, 6, 6, generator=generator)
+    forward_pass.image, forward_pass.segment = image, torch.tensor([2, 0, 1])
+    with torch.no_grad():
+        output, spikes = layer(value), neuron(value)
+        for row, segment in enumerate((2, 0, 1)):
+            received = torch.cat([spikes[row], image[row]])[None]
+            weight, bias = layer.weight_correction[segment], layer.bias_correction[segment]
+            expected = conv(spikes[row][None]) + nn.functional.conv2d(received, weight, bias, padding=1)
+            torch.testing.assert_close(output[row], expected[0])
+        forward_pass.analog = True
+        assert torch.equal(layer(value), conv(value))
