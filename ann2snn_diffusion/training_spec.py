@@ -20,16 +20,16 @@ class TrainingSpec:
         SpecError: a field out of range.
     """
 
-    steps: int = 1000
+    steps: int = 800
     """Optimiser steps."""
     train_batch_size: int = 64
     """States per process and forward pass."""
     gradient_accumulation_steps: int = 1
     """Forward passes per optimiser step."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 1.5e-4
     """Of Adam; thresholds and offsets move in proportion to their site's thresholds."""
     lr_scheduler: Schedule = "cosine"
-    lr_warmup_steps: int = 50
+    lr_warmup_steps: int = 100
     max_grad_norm: float = 1.0
     use_ema: bool = True
     ema_max_decay: float = 0.99

@@ -44,7 +44,7 @@ def evaluate(
     """Measure a converted model beside its ANN: fidelity, FID, KID; the same noise for both.
 
     An interrupted run continues with the same command. Several processes share the drawing:
-    accelerate launch --num_processes 2 -m ann2snn_diffusion.cli evaluate …
+    accelerate launch --num_processes 2 -m ann2snn_diffusion.cli evaluate …; torchrun --nproc_per_node 2 on CPUs
     """
     import json
 

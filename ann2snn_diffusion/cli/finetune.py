@@ -12,10 +12,10 @@ def finetune(
     folder: Annotated[Path, typer.Argument(help="Folder that a2s convert wrote.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Result folder.  [default: ./NAME-ft]")] = None,
     recipe: Annotated[str | None, typer.Option(help="TOML file or recipe name; flags override it.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.  [default: 1000]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.  [default: 800]")] = None,
     train_batch_size: Annotated[int | None, typer.Option(help="States per process and pass.  [default: 64]")] = None,
     gradient_accumulation_steps: Annotated[int | None, typer.Option(help="Passes per step.  [default: 1]")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.  [default: 0.0002]")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.  [default: 0.00015]")] = None,
     lr_scheduler: Annotated[
         str | None, typer.Option(help="cosine, linear, constant_with_warmup …  [default: cosine]")
     ] = None,
@@ -78,7 +78,8 @@ def finetune(
 ) -> None:
     """Train a converted model toward its ANN by surrogate-gradient BPTT, without a data set.
 
-    Several processes: accelerate launch --num_processes 8 -m ann2snn_diffusion.cli finetune …
+    Several processes: accelerate launch --num_processes 8 -m ann2snn_diffusion.cli finetune …; on CPUs
+    torchrun --nproc_per_node 2 -m ann2snn_diffusion.cli finetune …
     """
     from ann2snn_diffusion.cli.run import resolve_training, usable_device
 
