@@ -26,6 +26,8 @@ from ann2snn_diffusion.training_states import NoisyImages, TrainingStates, add_n
 from ann2snn_diffusion.unet import OWN_PARAMETERS, SpikingUNet2DModel
 
 SMALLEST_THRESHOLD = 1e-6
+BEFORE_ALL_STEPS = 2**32 - 1
+"""In place of a step's number, for the randomness that a rollout starts with."""
 
 
 class TrainingError(A2SError):
@@ -136,7 +138,7 @@ def train(
     process, micro_steps = accelerator.process_index, spec.gradient_accumulation_steps
     states: rollout.Rollout | None = None
     if images is None:
-        generator = generator_of(spec.seed, process, -1 % 2**32)
+        generator = generator_of(spec.seed, process, BEFORE_ALL_STEPS)
         states = rollout.start(ann, scheduler, spec.train_batch_size, spec.sampler_steps, spec.own_share, generator)
     done = 0
     if resume is not None:
@@ -169,19 +171,16 @@ def train(
                 sums[name] = sums.get(name, 0.0) + term.item() / micro_steps
         schedule.step()
         ema.step(parameters)
-        log(
-            accelerator,
-            folder,
-            step + 1,
-            {**sums, "learning_rate": float(schedule.get_last_lr()[-1])},
-            time.time() - began,
-        )
+        rate = {"learning_rate": float(schedule.get_last_lr()[-1])}
+        log(accelerator, folder, step + 1, sums | rate, time.time() - began)
         watch(step + 1, sums)
         if (step + 1) % spec.checkpointing_steps == 0 or step + 1 == spec.steps:
             save_checkpoint(accelerator, folder, step + 1, run, states, spec.checkpoints_total_limit)
         if spec.save_images_steps and (step + 1) % spec.save_images_steps == 0 and accelerator.is_main_process:
             with averaged(unet, ema, parameters, spec.use_ema):
                 look(step + 1)
+    # Mixed precision wrapped its forward pass; what is handed out computes as the model that is loaded later.
+    accelerator.unwrap_model(network, keep_fp32_wrapper=False)
     if spec.use_ema:
         ema.copy_to(parameters)
     unet.disable_gradient_checkpointing()
