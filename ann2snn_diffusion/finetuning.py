@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from diffusers import UNet2DModel
 from torch import nn
 
-from ann2snn_diffusion.artifact import OutputError, new_file, new_folder, refuse_existing
+from ann2snn_diffusion.artifact import OutputError, new_file, new_folder, refuse_existing, refuse_file
 from ann2snn_diffusion.checkpoint import checkpoints, find_checkpoint
 from ann2snn_diffusion.datasets import RealImages
 from ann2snn_diffusion.digest import digest
@@ -78,6 +78,7 @@ def finetune_to_folder(
     refuse_existing(output, force)
     require_images(spec, images)
     working = training_folder(output)
+    refuse_file(working)
     checkpoint = None if resume is None else find_checkpoint(working, resume)
     if checkpoint is None and checkpoints(working):
         raise OutputError(
@@ -96,7 +97,10 @@ def finetune_to_folder(
     }
     nn.Module.to(unet, accelerator.device)
     nn.Module.to(ann, accelerator.device)
-    working.mkdir(parents=True, exist_ok=True)
+    try:
+        working.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{working} cannot be created: {error.strerror or error}.") from error
     before = measure_fidelity(unet, converted.scheduler, spec.seed, track)
     networks = {"ANN": ann, "SNN before": unet}
     grids = (

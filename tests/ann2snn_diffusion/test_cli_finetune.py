@@ -144,6 +144,7 @@ def test_from_random_weights_on_images(monkeypatch: pytest.MonkeyPatch, tmp_path
         (["snn", "--resume-from-checkpoint", "latest"], "no checkpoint to resume from"),
         (["snn", "--resume-from-checkpoint", "checkpoint-000001"], "no checkpoint; expected latest"),
         (["snn", "-o", "ddpm"], "exists already"),
+        (["snn", "-o", "ddpm/model_index.json/out"], "is a file"),
         (["snn", "--recipe", "absent"], "no such file or recipe"),
         (["snn", "--device", "cuda:7"], "not usable here"),
     ],
