@@ -18,6 +18,7 @@ Charged tick by tick (`FireTicks`), rate coding: v_t = λ·u_{t−1} + I_t, u_t 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,9 @@ class FireAll(torch.autograd.Function):
         if amplitudes is None and firing.guidance == 1:
             level = charge.round_().clamp_(*level_range(firing.weights, firing.signed))
         else:
-            level = _simulate(charge, firing, amplitudes)[0]
+            level = torch.zeros_like(charge)
+            for step, (_, spikes) in enumerate(_steps(charge, firing)):
+                level += (firing.weights if amplitudes is None else amplitudes)[step] * spikes
         return torch.addcmul(offset, level, unit)
 
     @staticmethod
@@ -93,18 +96,26 @@ class FireAll(torch.autograd.Function):
 
 def _simulate(charge: Tensor, firing: Firing, amplitudes: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Σ_t A_t·s_t, D, and the spikes of each step."""
-    membrane = charge if firing.signed else charge + 0.5
     level, passed, kept = torch.zeros_like(charge), torch.zeros_like(charge), torch.ones_like(charge)
     trains = []
-    for step, weight in enumerate(firing.weights):
+    for step, (membrane, spikes) in enumerate(_steps(charge, firing)):
+        weight = firing.weights[step]
         amplitude = weight if amplitudes is None else amplitudes[step]
-        spikes, slope = firing.spikes(membrane, weight), firing.slope(membrane, weight)
+        slope = firing.slope(membrane, weight)
         level += amplitude * spikes
         passed += amplitude / weight * slope * kept
         kept *= 1 - slope
-        membrane = torch.sub(membrane, spikes, alpha=weight)
         trains.append(spikes)
     return level, passed, trains
+
+
+def _steps(charge: Tensor, firing: Firing) -> Iterator[tuple[Tensor, Tensor]]:
+    """Membrane before firing, and spikes, of each time step of a neuron that is charged once."""
+    membrane = charge if firing.signed else charge + 0.5
+    for weight in firing.weights:
+        spikes = firing.spikes(membrane, weight)
+        yield membrane, spikes
+        membrane = torch.sub(membrane, spikes, alpha=weight)
 
 
 class FireTicks(torch.autograd.Function):

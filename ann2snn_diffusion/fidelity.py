@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.compare import CHUNK, compare
 from ann2snn_diffusion.noise_levels import LEVEL_STARTS, noise_levels
+from ann2snn_diffusion.randomness import stream
 from ann2snn_diffusion.report import ConversionReport, summarise
 from ann2snn_diffusion.trajectories import record, spread_over_segments
 from ann2snn_diffusion.unet import SpikingUNet2DModel
@@ -41,7 +42,7 @@ def measure_fidelity(
 ) -> ConversionReport:
     """Compare SNN and ANN at ``STATES_PER_LEVEL`` states of every noise level."""
     # A stream of its own, so that no state is one that calibration, training or sampling with the same seed drew.
-    generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
+    generator = stream(seed, 1)
     trajectories = record(
         unet.ann(), scheduler, STATES_PER_LEVEL, SAMPLER_STEPS, generator, track("ANN trajectories", SAMPLER_STEPS)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ann2snn_diffusion.errors import first_line
-from ann2snn_diffusion.unet import SourceError, SpikingUNet2DModel
+from ann2snn_diffusion.unet import SourceError, SpikingUNet2DModel, architecture
 
 BUNDLED = "fashion-mnist"
 BUNDLED_FOLDER = Path(__file__).parent / "models" / "fashion-mnist-32"
@@ -69,10 +68,9 @@ def load_source(source: str = BUNDLED, device: str = "cpu") -> Source:
 
 def with_random_weights(source: Source, seed: int) -> Source:
     """The same architecture, scheduler and device with fresh weights, to be trained from nothing."""
-    names = inspect.signature(UNet2DModel.__init__).parameters
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        unet = UNet2DModel(**{name: value for name, value in source.unet.config.items() if name in names})
+        unet = UNet2DModel(**architecture(source.unet))
     nn.Module.to(unet.eval(), source.unet.device)
     return Source(unet, source.scheduler, f"{source.name} with random weights")
 

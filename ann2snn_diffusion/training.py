@@ -21,8 +21,9 @@ from ann2snn_diffusion.checkpoint import checkpoints, load_checkpoint, save_chec
 from ann2snn_diffusion.config import require
 from ann2snn_diffusion.datasets import RealImages
 from ann2snn_diffusion.errors import A2SError
+from ann2snn_diffusion.randomness import stream
 from ann2snn_diffusion.training_spec import TrainingSpec
-from ann2snn_diffusion.training_states import NoisyImages, TrainingStates, add_noise, generator_of, image_batches
+from ann2snn_diffusion.training_states import NoisyImages, TrainingStates, add_noise, image_batches
 from ann2snn_diffusion.unet import OWN_PARAMETERS, SpikingUNet2DModel
 
 SMALLEST_THRESHOLD = 1e-6
@@ -138,7 +139,7 @@ def train(
     process, micro_steps = accelerator.process_index, spec.gradient_accumulation_steps
     states: rollout.Rollout | None = None
     if images is None:
-        generator = generator_of(spec.seed, process, BEFORE_ALL_STEPS)
+        generator = stream(spec.seed, process, BEFORE_ALL_STEPS)
         states = rollout.start(ann, scheduler, spec.train_batch_size, spec.sampler_steps, spec.own_share, generator)
     done = 0
     if resume is not None:
@@ -154,7 +155,7 @@ def train(
         began = time.time()
         sums: dict[str, float] = {}
         for micro in range(micro_steps):
-            generator = generator_of(spec.seed, process, step * micro_steps + micro)
+            generator = stream(spec.seed, process, step * micro_steps + micro)
             batch = states or add_noise(next(batches), ann, scheduler, generator)
             with explained(step, folder), accelerator.accumulate(network):
                 terms, predicted, target = loss_terms(network, ann, batch, spec, accelerator)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ann2snn_diffusion.randomness import stream
 from ann2snn_diffusion.trajectories import draw_labels
 
 
@@ -40,18 +40,12 @@ class NoisyImages(TrainingStates):
     target: Tensor
 
 
-def generator_of(seed: int, process: int, step: int) -> torch.Generator:
-    """Randomness of one step in one process: nothing but the step has to be known for an exact resume."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, process, step]).generate_state(1)[0]))
-
-
 def image_batches(
     images: Dataset[Tensor], count: int, total: int, seed: int, process: int, first: int, last: int, workers: int
 ) -> Iterator[Tensor]:
     """Batches of ``count`` of ``total`` images for the steps ``first`` … ``last`` − 1, uint8 [B, 3, H, W]."""
     rows = [
-        torch.randint(total, (count,), generator=generator_of(seed, process, step)).tolist()
-        for step in range(first, last)
+        torch.randint(total, (count,), generator=stream(seed, process, step)).tolist() for step in range(first, last)
     ]
     return iter(DataLoader(images, batch_sampler=rows, num_workers=workers))
 

@@ -27,6 +27,12 @@ class SourceError(A2SError):
     """A model that cannot be loaded."""
 
 
+def architecture(unet: UNet2DModel) -> dict[str, Any]:
+    """The arguments that build a UNet2DModel like ``unet``."""
+    names = inspect.signature(UNet2DModel.__init__).parameters
+    return {name: value for name, value in unet.config.items() if name in names}
+
+
 class SpikingUNet2DModel(UNet2DModel):
     """A diffusers U-Net of spiking neurons; an ordinary ``nn.Module`` that every pipeline and scheduler accepts.
 
@@ -85,9 +91,7 @@ class SpikingUNet2DModel(UNet2DModel):
     @classmethod
     def from_unet(cls, unet: UNet2DModel, spec: SpikeSpec) -> Self:
         """The spiking counterpart of ``unet``, with copies of its weights and thresholds of 1, not yet calibrated."""
-        names = inspect.signature(UNet2DModel.__init__).parameters
-        config = {name: value for name, value in unet.config.items() if name in names}
-        spiking = cls(spiking=spec.to_dict(), **config)
+        spiking = cls(spiking=spec.to_dict(), **architecture(unet))
         missing, unexpected = spiking.load_state_dict(unet.state_dict(), strict=False)
         own = {name for name in spiking.state_dict() if name.endswith(OWN_PARAMETERS)}
         if set(missing) - own or unexpected:
@@ -100,8 +104,7 @@ class SpikingUNet2DModel(UNet2DModel):
 
     def ann(self) -> UNet2DModel:
         """The ANN that this network was converted from, bitwise, as a network of its own."""
-        names = inspect.signature(UNet2DModel.__init__).parameters
-        ann = UNet2DModel(**{name: value for name, value in self.config.items() if name in names})
+        ann = UNet2DModel(**architecture(self))
         weights = self.state_dict()
         ann.load_state_dict({name: weights[name] for name in weights if not name.endswith(OWN_PARAMETERS)})
         nn.Module.to(ann, self.device, self.dtype)

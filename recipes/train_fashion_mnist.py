@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
@@ -22,6 +21,7 @@ from diffusers.training_utils import EMAModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ann2snn_diffusion.datasets import read_idx
+from ann2snn_diffusion.randomness import stream
 
 ARCHITECTURE = {
     "sample_size": 32,
@@ -52,7 +52,7 @@ def training_batch(
 
     Nothing but the step number has to be restored for an exact resume.
     """
-    generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, process, step]).generate_state(1)[0]))
+    generator = stream(seed, process, step)
     rows = torch.randint(len(images), (batch_size,), generator=generator)
     clean = images[rows].unsqueeze(1).float() / 127.5 - 1
     noise = torch.randn(clean.shape, generator=generator)

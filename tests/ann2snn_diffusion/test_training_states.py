@@ -6,7 +6,8 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ann2snn_diffusion.training_states import add_noise, generator_of, image_batches
+from ann2snn_diffusion.randomness import stream
+from ann2snn_diffusion.training_states import add_noise, image_batches
 
 
 class Numbered(Dataset[Tensor]):
@@ -28,7 +29,7 @@ def test_batches_from_any_step_on_are_those_of_a_run_from_the_start() -> None:
 def test_noisy_images_and_their_target_belong_together(unet: UNet2DModel, prediction_type: str) -> None:
     scheduler: Any = DDPMScheduler.from_config({"prediction_type": prediction_type})
     pixels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 8, 8)
-    batch = add_noise(pixels, unet, scheduler, generator_of(0, 0, 0))
+    batch = add_noise(pixels, unet, scheduler, stream(0, 0, 0))
     assert batch.states.shape == batch.target.shape == (2, 1, 8, 8)
     signal = scheduler.alphas_cumprod[batch.diffusion_timesteps].view(-1, 1, 1, 1)
     if prediction_type == "epsilon":
