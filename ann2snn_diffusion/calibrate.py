@@ -102,7 +102,7 @@ def calibrate(
     received: dict[nn.Module, Tensor] = {}
 
     def charge(neuron: SpikingNeuron, value: Tensor) -> None:
-        arrived = _halves(unet, value)[:, 1].mean(0)
+        arrived = _halves(unet, value)[-1, 1]
         for index in range(len(unet.spec.segments)):
             rows = draw_rows(arrived[segment == index], neuron.dim, spec.positions, generator)
             set_threshold(neuron, index, rows, spec)
@@ -110,16 +110,14 @@ def calibrate(
     def pass_ann_through(neuron: SpikingNeuron, value: Tensor, output: Tensor) -> None:
         halves = _halves(unet, output)
         halves[:, 0] = _halves(unet, value)[:, 0]
-        received[neuron] = halves[:, 1].mean(0)
+        received[neuron] = halves[-1, 1]
         advance()
 
     def correct(layer: CorrectedConv2d | CorrectedLinear, input: Tensor, output: Tensor) -> None:
         # A spiking layer's own neuron stands between its input and its weights.
-        spikes = (
-            received.pop(neuron) if (neuron := getattr(layer, "neuron", None)) else _halves(unet, input)[:, 1].mean(0)
-        )
+        spikes = received.pop(neuron) if (neuron := getattr(layer, "neuron", None)) else _halves(unet, input)[-1, 1]
         halves = _halves(unet, output)
-        residual = (halves[:, 0] - halves[:, 1]).mean(0)
+        residual = halves[-1, 0] - halves[-1, 1]
         if isinstance(layer, SpikingOutput):
             correct_output(layer, spikes, residual, halves[:, 1])
             return
@@ -133,7 +131,7 @@ def calibrate(
     def correct_output(layer: SpikingOutput, spikes: Tensor, residual: Tensor, output: Tensor) -> None:
         image = unet.forward_pass.image
         assert image is not None, "a forward pass is under way"
-        received = torch.cat([spikes, _halves(unet, image)[:, 1].mean(0)], dim=1)
+        received = torch.cat([spikes, _halves(unet, image)[-1, 1]], dim=1)
         part = layer.correction_of_segment()
         count = OUTPUT_POSITIONS * spec.positions
         for index in range(len(unet.spec.segments)):
@@ -176,5 +174,5 @@ def synapses(unet: nn.Module) -> dict[str, CorrectedConv2d | CorrectedLinear]:
 
 
 def _halves(unet: SpikingUNet2DModel, folded: Tensor) -> Tensor:
-    """[S·2·N, …] → [S, 2, N, …]: time slices, ANN and SNN, states."""
-    return folded.unflatten(0, (unet.forward_pass.slices, 2, -1))
+    """[S·2·N, …] → [S, 2, N, …]: ticks, ANN and SNN, states; the last tick's running mean is the value."""
+    return folded.unflatten(0, (unet.forward_pass.ticks, 2, -1))

@@ -124,8 +124,7 @@ def _compare(
     unit, offset = neuron.levels(value)
     spikes = neuron.spikes(value)
     level = neuron.weigh(spikes).sum(0)
-    if neuron.forward_pass.slices > 1:
-        unit, offset, output = (_mean_slice(part, neuron.forward_pass.slices) for part in (unit, offset, output))
+    unit, offset, output = (part[-len(target) :] for part in (unit, offset, output))
     lowest, highest = neuron.level_range
     sums["spikes"] += spikes.abs().sum().item()
     sums["neurons"] += level.numel()
@@ -137,10 +136,6 @@ def _compare(
     sums["output power"] += output.square().sum().item()
     sums["product"] += (output * target).sum().item()
     sums["off_level"] += (((output - offset) / unit - level).abs() > 0.01).sum().item()
-
-
-def _mean_slice(folded: Tensor, slices: int) -> Tensor:
-    return folded.unflatten(0, (slices, -1)).mean(0) if len(folded) > 1 else folded
 
 
 def _counting(unet: SpikingUNet2DModel, operations: dict[str, int]) -> list[Any]:

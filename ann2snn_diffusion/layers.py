@@ -2,10 +2,6 @@
 
 Whatever calibration and training change of a weight stands beside it, as a correction: analog, the network stays the
 ANN to the bit.
-
-In the synchronous schedule every tensor carries T time slices, folded into the batch [T·B, …], whose mean is its
-value. Linear layers act on slices. A non-linear step N acts on the running mean m_t and emits
-t·N(m_t) − (t−1)·N(m_{t−1}), so that the mean over all T slices is exactly N of the value (ECMT, arXiv 2408.00970).
 """
 
 from __future__ import annotations
@@ -19,27 +15,6 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from ann2snn_diffusion.neuron import ForwardPass, SpikingNeuron
-
-
-def running_mean(slices: Tensor, count: int) -> Tensor:
-    """Means m_1 … m_T of the first 1 … T slices, [T·B, …] → [T·B, …]."""
-    if count == 1:
-        return slices
-    stacked = slices.unflatten(0, (count, -1))
-    return (stacked.cumsum(0) / _ticks(stacked)).flatten(0, 1)
-
-
-def emit(means: Tensor, count: int) -> Tensor:
-    """Inverse of `running_mean`: slices t·m_t − (t−1)·m_{t−1}, [T·B, …] → [T·B, …]."""
-    if count == 1:
-        return means
-    stacked = means.unflatten(0, (count, -1))
-    sums = stacked * _ticks(stacked)
-    return torch.cat([sums[:1], sums.diff(dim=0)]).flatten(0, 1)
-
-
-def _ticks(stacked: Tensor) -> Tensor:
-    return torch.arange(1, len(stacked) + 1, device=stacked.device).view(-1, *[1] * (stacked.ndim - 1))
 
 
 def corrected(layer: CorrectedConv2d | CorrectedLinear) -> tuple[Tensor, Tensor | None]:
@@ -181,34 +156,6 @@ class SpikingUpsample2D(Upsample2D):
         return super().forward(self.neuron(hidden_states), output_size)
 
 
-class SlicedGroupNorm(nn.GroupNorm):
-    """Group normalisation on the running mean over time slices; never statistics of a single tick."""
-
-    def __init__(self, norm: nn.GroupNorm, forward_pass: ForwardPass) -> None:
-        super().__init__(norm.num_groups, norm.num_channels, norm.eps, norm.affine, device="meta")
-        self.weight, self.bias = norm.weight, norm.bias
-        self.forward_pass = forward_pass
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Slices in, slices out, [S·B, C, …]."""
-        slices = self.forward_pass.slices
-        return emit(super().forward(running_mean(input, slices)), slices)
-
-
-class SlicedActivation(nn.Module):
-    """An element-wise activation on the running mean over time slices."""
-
-    def __init__(self, activation: nn.Module, forward_pass: ForwardPass) -> None:
-        super().__init__()
-        self.activation = activation
-        self.forward_pass = forward_pass
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Slices in, slices out, [S·B, C, …]."""
-        slices = self.forward_pass.slices
-        return emit(self.activation(running_mean(input, slices)), slices)
-
-
 class SpikingAttnProcessor(nn.Module):
     """Self-attention whose products only accumulate: q·kᵀ and p·v see spikes of k and v; softmax stays analog.
 
@@ -238,7 +185,6 @@ class SpikingAttnProcessor(nn.Module):
             raise ValueError(
                 "SpikingAttnProcessor: expected self-attention, got encoder_hidden_states or attention_mask."
             )
-        slices = self.tokens.forward_pass.slices
         batch, channels, height, width = hidden_states.shape
         tokens = hidden_states.view(batch, channels, height * width).transpose(1, 2)
         if attn.group_norm is not None:
@@ -246,11 +192,8 @@ class SpikingAttnProcessor(nn.Module):
         tokens = self.tokens(tokens)
         to_k, to_v, to_out = (cast(nn.Module, layer) for layer in (attn.to_k, attn.to_v, attn.to_out))
         query, key, value = attn.to_q(tokens), self.key(to_k(tokens)), self.value(to_v(tokens))
-        query, key, value = (
-            running_mean(part, slices).unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in (query, key, value)
-        )
+        query, key, value = (part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in (query, key, value))
         attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        attended = emit(attended, slices)
         for layer in to_out.children():
             attended = layer(attended)
         image = attended.transpose(-1, -2).reshape(batch, channels, height, width)

@@ -32,9 +32,15 @@ def distill(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def blockwise(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Tensor:
-    """Mean over blocks of Σ(SNN − ANN)² / ΣANN² of what each hands on, as SDM (arXiv 2408.16467, §6) trains them."""
+    """Mean over blocks of Σ(SNN − ANN)² / ΣANN² of what each hands on, as SDM (arXiv 2408.16467, §6) trains them.
+
+    Args:
+        found: of the SNN, [S·B, …]; of S running means the last is the value, see `ticks`.
+        expected: of the ANN, [B, …].
+    """
     errors = [
-        (found[name].float() - target.float()).square().sum() / target.float().square().sum().clamp(min=SMALLEST)
+        (found[name][-len(target) :].float() - target.float()).square().sum()
+        / target.float().square().sum().clamp(min=SMALLEST)
         for name, target in expected.items()
     ]
     return torch.stack(errors).mean()

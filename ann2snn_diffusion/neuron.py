@@ -27,6 +27,7 @@ from ann2snn_diffusion.bptt import FireAll, FireTicks, Firing
 from ann2snn_diffusion.coding import level_range
 from ann2snn_diffusion.spec import SpikeSpec
 from ann2snn_diffusion.surrogate import Surrogate, spike
+from ann2snn_diffusion.ticks import arrivals, running_means
 
 
 @dataclass
@@ -35,8 +36,8 @@ class ForwardPass:
 
     segment: Tensor | None = None
     """Noise segment of each batch row, int64 [S·B]; None: one segment for all."""
-    slices: int = 1
-    """Time slices folded into the batch: T in the synchronous schedule, else 1."""
+    ticks: int = 1
+    """Ticks folded into the batch, [S·B, …] with S = T in the synchronous schedule, else 1; see `ticks`."""
     image: Tensor | None = None
     """The noisy image x_t, [S·B, C, H, W]."""
     analog: bool = False
@@ -133,14 +134,15 @@ class SpikingNeuron(nn.Module):
         return level_range(self.weights, self.signed)
 
     def forward(self, value: Tensor) -> Tensor:
-        """[S·B, C, H, W] or [S·B, L, C] → the same shape; S slices whose mean is the value."""
+        """[S·B, C, H, W] or [S·B, L, C] → the same shape."""
         if self.forward_pass.analog:
             return value
         unit, offset = self.levels(value)
         if self.leak is not None:
-            parts = (_by_slice(part, self.forward_pass.slices) for part in (value, unit, offset))
-            output: Tensor = FireTicks.apply(*parts, self.leak, self.amplitudes, self.firing)  # pyright: ignore
-            return output.flatten(0, 1)
+            slices = arrivals(self._by_tick(value))
+            unit, offset = self._by_tick(unit), self._by_tick(offset)
+            output: Tensor = FireTicks.apply(slices, unit, offset, self.leak, self.amplitudes, self.firing)  # pyright: ignore
+            return running_means(output).flatten(0, 1)
         trains = torch.is_grad_enabled() and (value.requires_grad or self.threshold.requires_grad)
         if self.spec.guidance == 1 and self.amplitudes is None and not trains:
             return round_to_level(value, unit, offset, *self.level_range)
@@ -154,8 +156,11 @@ class SpikingNeuron(nn.Module):
         if self.leak is None:
             return spike_train(charge, self.weights, guidance, self.signed, surrogate)
         # A slice carries T times its share of the value.
-        increments = charge.unflatten(0, (self.forward_pass.slices, -1)) / len(self.weights)
+        increments = arrivals(self._by_tick(charge)) / len(self.weights)
         return spike_train_of_increments(increments, self.leak, guidance, self.signed, surrogate)
+
+    def _by_tick(self, folded: Tensor) -> Tensor:
+        return folded.unflatten(0, (self.forward_pass.ticks, -1)) if len(folded) > 1 else folded
 
     def weigh(self, spikes: Tensor) -> Tensor:
         """Each spike times its amplitude, [T, …] in units."""
@@ -171,10 +176,6 @@ class SpikingNeuron(nn.Module):
         shape = [len(threshold), *[1] * (value.ndim - 1)]
         shape[self.dim] = threshold.shape[1]
         return (threshold / sum(self.weights)).reshape(shape).to(value.dtype), offset.reshape(shape).to(value.dtype)
-
-
-def _by_slice(folded: Tensor, slices: int) -> Tensor:
-    return folded.unflatten(0, (slices, -1)) if len(folded) > 1 else folded
 
 
 def round_to_level(value: Tensor, unit: Tensor, offset: Tensor, lowest: int, highest: int) -> Tensor:

@@ -27,8 +27,6 @@ from torch import nn
 from ann2snn_diffusion.errors import A2SError, first_line
 from ann2snn_diffusion.layers import (
     CorrectedLinear,
-    SlicedActivation,
-    SlicedGroupNorm,
     SpikingAttnProcessor,
     SpikingConv2d,
     SpikingLinear,
@@ -163,17 +161,14 @@ def _synapse(layer: nn.Module, site: Site) -> nn.Module:
     return spiking_synapse(layer, site)
 
 
-@to_spiking.register
-def _norm(layer: nn.GroupNorm, site: Site) -> nn.Module:
-    return SlicedGroupNorm(layer, site.forward_pass) if site.spec.schedule == "synchronous" else layer
-
-
-def _activation(layer: nn.Module, site: Site) -> nn.Module:
-    return SlicedActivation(layer, site.forward_pass) if site.spec.schedule == "synchronous" else layer
+@to_spiking.register(nn.GroupNorm)
+def _analog_step(layer: nn.Module, site: Site) -> nn.Module:
+    del site
+    return layer
 
 
 for _kind in {type(activations.get_activation(name)) for name in activations.ACT2CLS}:
-    to_spiking.register(_kind, _activation)
+    to_spiking.register(_kind, _analog_step)
 
 
 @to_spiking.register

@@ -134,15 +134,16 @@ class SpikingUNet2DModel(UNet2DModel):
     ) -> UNet2DOutput | tuple[Tensor, ...]:
         """As `UNet2DModel.forward`: the predicted noise [B, C, H, W] for noisy images at a diffusion timestep."""
         forward_pass = self.forward_pass
-        steps = torch.as_tensor(timestep, device=sample.device).reshape(-1).expand(len(sample))
-        slices = self.spec.time_steps if self.spec.schedule == "synchronous" and not forward_pass.analog else 1
-        if slices > 1:
-            sample, steps = sample.repeat(slices, 1, 1, 1), steps.repeat(slices)
+        batch = len(sample)
+        steps = torch.as_tensor(timestep, device=sample.device).reshape(-1).expand(batch)
+        ticks = self.spec.time_steps if self.spec.schedule == "synchronous" and not forward_pass.analog else 1
+        if ticks > 1:
+            sample, steps = sample.repeat(ticks, 1, 1, 1), steps.repeat(ticks)
             if class_labels is not None:
-                class_labels = class_labels.repeat(slices, *[1] * (class_labels.ndim - 1))
-        forward_pass.slices, forward_pass.image = slices, sample
+                class_labels = class_labels.repeat(ticks, *[1] * (class_labels.ndim - 1))
+        forward_pass.ticks, forward_pass.image = ticks, sample
         forward_pass.segment = self.segment_of(steps) if len(self.spec.segments) > 1 else None
         (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
         forward_pass.image = None
-        noise = noise.unflatten(0, (slices, -1)).mean(0) if slices > 1 else noise
+        noise = noise[-batch:]
         return UNet2DOutput(sample=noise) if return_dict else (noise,)

@@ -1,42 +1,16 @@
-import pytest
 import torch
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from ann2snn_diffusion.layers import (
     CorrectedLinear,
-    SlicedActivation,
-    SlicedGroupNorm,
     SpikingConv2d,
     SpikingLinear,
     SpikingOutput,
     SpikingUpsample2D,
-    emit,
-    running_mean,
 )
 from ann2snn_diffusion.neuron import ForwardPass, SpikingNeuron
 from ann2snn_diffusion.spec import SpikeSpec
-
-
-def test_emit_is_the_inverse_of_the_running_mean(generator: torch.Generator) -> None:
-    slices = torch.randn(12, 3, 2, 2, generator=generator)
-    torch.testing.assert_close(emit(running_mean(slices, 4), 4), slices)
-    assert running_mean(slices, 1) is slices
-
-
-@pytest.mark.parametrize("kind", ["norm", "activation"])
-@torch.no_grad()
-def test_the_slices_of_a_nonlinear_step_average_to_its_exact_value(generator: torch.Generator, kind: str) -> None:
-    stock = nn.GroupNorm(2, 4) if kind == "norm" else nn.SiLU()
-    forward_pass = ForwardPass(slices=4)
-    sliced = (
-        SlicedGroupNorm(stock, forward_pass)
-        if isinstance(stock, nn.GroupNorm)
-        else SlicedActivation(stock, forward_pass)
-    )
-    slices = torch.randn(4, 3, 4, 5, 5, generator=generator)
-    output = sliced(slices.flatten(0, 1)).unflatten(0, (4, 3))
-    torch.testing.assert_close(output.mean(0), stock(slices.mean(0)), rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
