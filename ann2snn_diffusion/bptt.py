@@ -34,9 +34,15 @@ class Firing:
     """How a neuron fires; see `neuron`."""
 
     weights: tuple[int, ...]
-    guidance: float
+    guidance: float | Tensor
+    """g, or that of each row, [B, 1, …]."""
     signed: bool
     surrogate: Surrogate
+
+    @property
+    def guided(self) -> bool:
+        """Whether any condition differs from the plain one."""
+        return isinstance(self.guidance, Tensor) or self.guidance != 1
 
     def spikes(self, membrane: Tensor, weight: int) -> Tensor:
         """Spikes of one time step, {0, 1} or {−1, 0, 1}."""
@@ -51,7 +57,7 @@ class Firing:
         slope = derivative((membrane - condition) / weight, self.surrogate)
         return slope.add_(derivative((membrane + condition) / weight, self.surrogate)) if self.signed else slope
 
-    def _condition(self, weight: int) -> float:
+    def _condition(self, weight: int) -> float | Tensor:
         return self.guidance * weight * (0.5 if self.signed else 1)
 
 
@@ -66,12 +72,13 @@ class FireAll(torch.autograd.Function):
         ctx.save_for_backward(value, unit, offset, amplitudes)
         ctx.firing = firing
         charge = (value - offset) / unit
-        if amplitudes is None and firing.guidance == 1:
-            level = charge.round_().clamp_(*level_range(firing.weights, firing.signed))
+        if amplitudes is not None:
+            steps = enumerate(_steps(charge, firing))
+            level = torch.stack([amplitudes[step] * spikes for step, (_, spikes) in steps]).sum(0)
+        elif firing.guided:
+            level = _fired(charge, firing)
         else:
-            level = torch.zeros_like(charge)
-            for step, (_, spikes) in enumerate(_steps(charge, firing)):
-                level += (firing.weights if amplitudes is None else amplitudes)[step] * spikes
+            level = charge.round_().clamp_(*level_range(firing.weights, firing.signed))
         return torch.addcmul(offset, level, unit)
 
     @staticmethod
@@ -82,7 +89,7 @@ class FireAll(torch.autograd.Function):
         (output,) = gradients
         charge = (value - offset) / unit
         by_amplitude = None
-        if amplitudes is None and firing.guidance == 1 and firing.surrogate == "rectangle":
+        if amplitudes is None and not firing.guided and firing.surrogate == "rectangle":
             clipped = charge.clamp(*level_range(firing.weights, firing.signed))
             level, passed = clipped.round(), (clipped == charge).to(charge.dtype)
         else:
@@ -93,6 +100,16 @@ class FireAll(torch.autograd.Function):
         by_unit = (output * torch.addcmul(level, passed, charge, value=-1)).sum_to_size(unit.shape)
         by_offset = output.sum_to_size(offset.shape) - by_value.sum_to_size(offset.shape)
         return by_value, by_unit, by_offset, by_amplitude, None
+
+
+def _fired(charge: Tensor, firing: Firing) -> Tensor:
+    """Σ_t W_t·s_t: what firing took off the membrane; ``charge`` is overwritten."""
+    start = charge.clone()
+    membrane = charge if firing.signed else charge.add_(0.5)
+    for weight in firing.weights:
+        membrane.sub_(firing.spikes(membrane, weight), alpha=weight)
+    level = start.sub_(membrane)
+    return (level if firing.signed else level.add_(0.5)).round_()
 
 
 def _simulate(charge: Tensor, firing: Firing, amplitudes: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:

@@ -62,7 +62,7 @@ def analog(network: nn.Module) -> Iterator[None]:
             forward_pass.analog = before[key]
 
 
-def fire(charge: Tensor, weight: int, guidance: float, signed: bool, surrogate: Surrogate) -> Tensor:
+def fire(charge: Tensor, weight: int, guidance: float | Tensor, signed: bool, surrogate: Surrogate) -> Tensor:
     """Spikes of one time step, {0, 1} or {−1, 0, 1}, from the membrane charge in units."""
     if not signed:
         return spike(charge / weight - guidance, surrogate)
@@ -71,7 +71,7 @@ def fire(charge: Tensor, weight: int, guidance: float, signed: bool, surrogate: 
 
 
 def spike_train(
-    charge: Tensor, weights: tuple[int, ...], guidance: float, signed: bool, surrogate: Surrogate = "arctan"
+    charge: Tensor, weights: tuple[int, ...], guidance: float | Tensor, signed: bool, surrogate: Surrogate = "arctan"
 ) -> Tensor:
     """Spikes [T, …] of a neuron charged once with ``charge`` […] in units; the reference for every faster form."""
     membrane = charge if signed else charge + 0.5
@@ -83,7 +83,7 @@ def spike_train(
 
 
 def spike_train_of_increments(
-    increments: Tensor, leak: Tensor | float, guidance: float, signed: bool, surrogate: Surrogate = "arctan"
+    increments: Tensor, leak: Tensor | float, guidance: float | Tensor, signed: bool, surrogate: Surrogate = "arctan"
 ) -> Tensor:
     """Spikes [T, …] of a rate-coded IF (leak 1) or LIF neuron whose input arrives tick by tick, [T, …] in units."""
     membrane = torch.zeros_like(increments[0]) if signed else torch.full_like(increments[0], 0.5)
@@ -101,7 +101,7 @@ class SpikingNeuron(nn.Module):
     Args:
         channels: C, the size of ``dim``.
         signed: spikes of both signs.
-        spec: coding, time steps, schedule, segments, guidance.
+        spec: coding, time steps, schedule, segments.
         forward_pass: shared by all neurons of one network.
         dim: 1 for [B, C, H, W], −1 for [B, L, C].
 
@@ -109,6 +109,7 @@ class SpikingNeuron(nn.Module):
         threshold: θ > 0, [segments, C]; the amplitude of all T spikes together.
         offset: [segments, C]; the value of a silent neuron, through the next synapse a constant bias map.
         leak: λ in (0, 1], the membrane factor per tick; None in the layerwise schedule, which has no ticks to leak in.
+        guidance: g in each noise segment; see `ann2snn_diffusion.guidance`.
         amplitudes: A_1 … A_T, what a spike of each step hands on, in units; None where they are the step weights.
     """
 
@@ -118,15 +119,11 @@ class SpikingNeuron(nn.Module):
         self.spec = spec
         self.weights = spec.weights
         self.forward_pass = forward_pass
+        self.guidance = (1.0,) * len(spec.segments)
         self.threshold = nn.Parameter(torch.ones(len(spec.segments), channels))
         self.offset = nn.Parameter(torch.zeros(len(spec.segments), channels))
         self.leak = nn.Parameter(torch.tensor(float(spec.leak))) if spec.schedule == "synchronous" else None
         self.amplitudes = nn.Parameter(torch.tensor(self.weights).float()) if spec.learned_step_weights else None
-
-    @property
-    def firing(self) -> Firing:
-        """How it fires."""
-        return Firing(self.weights, self.spec.guidance, self.signed, self.spec.surrogate)
 
     @property
     def level_range(self) -> tuple[int, int]:
@@ -137,27 +134,35 @@ class SpikingNeuron(nn.Module):
         """[S·B, C, H, W] or [S·B, L, C] → the same shape."""
         if self.forward_pass.analog:
             return value
+        firing = Firing(self.weights, self.condition(value), self.signed, self.spec.surrogate)
         unit, offset = self.levels(value)
         if self.leak is not None:
             slices = arrivals(self._by_tick(value))
             unit, offset = self._by_tick(unit), self._by_tick(offset)
-            output: Tensor = FireTicks.apply(slices, unit, offset, self.leak, self.amplitudes, self.firing)  # pyright: ignore
+            output: Tensor = FireTicks.apply(slices, unit, offset, self.leak, self.amplitudes, firing)  # pyright: ignore
             return running_means(output).flatten(0, 1)
         trains = torch.is_grad_enabled() and (value.requires_grad or self.threshold.requires_grad)
-        if self.spec.guidance == 1 and self.amplitudes is None and not trains:
+        if not (firing.guided or trains) and self.amplitudes is None:
             return round_to_level(value, unit, offset, *self.level_range)
-        return FireAll.apply(value, unit, offset, self.amplitudes, self.firing)  # pyright: ignore
+        return FireAll.apply(value, unit, offset, self.amplitudes, firing)  # pyright: ignore
 
     def spikes(self, value: Tensor) -> Tensor:
         """The spike trains [T, B, …] for a value [S·B, …], tick by tick."""
         unit, offset = self.levels(value)
         charge = (value - offset) * unit.reciprocal()
-        guidance, surrogate = self.spec.guidance, self.spec.surrogate
+        guidance, surrogate = self.condition(value), self.spec.surrogate
         if self.leak is None:
             return spike_train(charge, self.weights, guidance, self.signed, surrogate)
         # A slice carries T times its share of the value.
         increments = arrivals(self._by_tick(charge)) / len(self.weights)
         return spike_train_of_increments(increments, self.leak, guidance, self.signed, surrogate)
+
+    def condition(self, value: Tensor) -> float | Tensor:
+        """g of each row of ``value`` [S·B, …], shaped [B, 1, …] against one tick; a number where segments agree."""
+        if len(set(self.guidance)) == 1 or self.forward_pass.segment is None:
+            return self.guidance[0]
+        rows = self.forward_pass.segment[: len(value) // self.forward_pass.ticks]
+        return value.new_tensor(self.guidance)[rows].view(-1, *[1] * (value.ndim - 1))
 
     def _by_tick(self, folded: Tensor) -> Tensor:
         return folded.unflatten(0, (self.forward_pass.ticks, -1)) if len(folded) > 1 else folded

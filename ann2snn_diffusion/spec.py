@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 from ann2snn_diffusion.coding import CODINGS, Coding, step_weights
 from ann2snn_diffusion.config import build, is_number, require
+from ann2snn_diffusion.guidance import Guidance, known_groups
 from ann2snn_diffusion.surrogate import SURROGATES, Surrogate
 
 Schedule = Literal["layerwise", "synchronous"]
@@ -39,8 +40,8 @@ class SpikeSpec:
     """Gradient of the spike in training."""
     segments: tuple[int, ...] = (0, 10, 25, 50, 120, 300, 450, 600, 700, 800, 900)
     """First diffusion timestep of each noise segment, ascending from 0; a segment has its own row of thresholds."""
-    guidance: float = 1.0
-    """Factor on the firing condition only, not on the spike's amplitude (SDDPM, arXiv 2306.17046, §4.3)."""
+    guidance: Guidance = 1.0
+    """Factor on the firing condition, or factors by group; see `ann2snn_diffusion.guidance`."""
     keep: tuple[str, ...] = ()
     """Patterns (fnmatch) of module names that stay analog."""
 
@@ -51,7 +52,6 @@ class SpikeSpec:
         for field, choices in (("coding", CODINGS), ("schedule", SCHEDULES), ("surrogate", SURROGATES)):
             require(getattr(self, field) in choices, field, getattr(self, field), "one of " + ", ".join(choices))
         require(is_number(self.leak, 0, 1) and self.leak > 0, "leak", self.leak, "a number in (0, 1]")
-        require(is_number(self.guidance, 0) and self.guidance > 0, "guidance", self.guidance, "a number above 0")
         for field in ("signed_activations", "learned_step_weights"):
             require(isinstance(getattr(self, field), bool), field, getattr(self, field), "true or false")
         ascending = all(is_number(start, 0, whole=True) for start in self.segments) and all(
@@ -60,6 +60,7 @@ class SpikeSpec:
         require(
             self.segments[:1] == (0,) and ascending, "segments", self.segments, "ascending diffusion timesteps from 0"
         )
+        self._require_guidance()
         require(all(isinstance(name, str) for name in self.keep), "keep", self.keep, "patterns of module names")
         synchronous = self.schedule == "synchronous"
         require(
@@ -71,6 +72,14 @@ class SpikeSpec:
             self.coding != "ternary" or self.signed_activations, "signed_activations", self.signed_activations,
             "true beside ternary coding, which has negative digits",
         )  # fmt: skip
+
+    def _require_guidance(self) -> None:
+        named = self.guidance if isinstance(self.guidance, Mapping) else {"all": self.guidance}
+        for group, factor in named.items():
+            known = known_groups(self.segments)
+            require(group in known, "guidance", group, "groups among " + ", ".join(known))
+            positive = is_number(factor, 0) and 0 < factor < float("inf")
+            require(positive, "guidance", self.guidance, "factors that are finite numbers above 0")
 
     @property
     def weights(self) -> tuple[int, ...]:

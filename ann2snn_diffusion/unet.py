@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ann2snn_diffusion.errors import A2SError, first_line
+from ann2snn_diffusion.guidance import Guidance, factors
 from ann2snn_diffusion.neuron import ForwardPass, SpikingNeuron
 from ann2snn_diffusion.rules import Site, UnsupportedLayerError, to_spiking
 from ann2snn_diffusion.spec import SpikeSpec
@@ -50,11 +52,11 @@ class SpikingUNet2DModel(UNet2DModel):
 
     def __init__(self, *, spiking: Mapping[str, Any], **unet: Any) -> None:
         super().__init__(**unet)
-        self.register_to_config(spiking=dict(spiking))
         self.spec = SpikeSpec.from_dict(spiking)
         self.forward_pass = ForwardPass()
         self._refuse_idle_patterns()
         to_spiking(self, Site(self.spec, self.forward_pass))
+        self.guidance = self.spec.guidance
 
     # diffusers reads the names of a config's fields off this signature.
     __init__.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
@@ -109,6 +111,24 @@ class SpikingUNet2DModel(UNet2DModel):
         ann.load_state_dict({name: weights[name] for name in weights if not name.endswith(OWN_PARAMETERS)})
         nn.Module.to(ann, self.device, self.dtype)
         return ann.train(self.training)
+
+    @property
+    def guidance(self) -> Guidance:
+        """Threshold guidance, see `ann2snn_diffusion.guidance`: one factor, or factors by group; 1 is none.
+
+        Setting it takes effect in the next forward pass, and is saved with the network.
+
+        Raises:
+            SpecError: an unknown group, or a factor that is not above 0.
+        """
+        return self.spec.guidance
+
+    @guidance.setter
+    def guidance(self, guidance: Guidance) -> None:
+        self.spec = replace(self.spec, guidance=guidance)
+        self.register_to_config(spiking=self.spec.to_dict())
+        for name, neuron in self.neurons().items():
+            neuron.guidance = factors(guidance, name, self.spec.segments)
 
     def _refuse_idle_patterns(self) -> None:
         names = [name for name, _ in self.named_modules()]

@@ -66,9 +66,9 @@ def test_guidance_is_simulated_and_not_the_closed_form(
     coding: Coding, signed: bool, time_steps: int, generator: torch.Generator
 ) -> None:
     plain = SpikeSpec(time_steps=time_steps, coding=coding, segments=(0,))
-    guided = SpikeSpec(time_steps=time_steps, coding=coding, segments=(0,), guidance=1.6)
     value = torch.randn(4, 3, 9, 9, generator=generator)
-    made = neuron(guided, signed)
+    made = neuron(plain, signed)
+    made.guidance = (1.6,)
     unit, offset = made.levels(value)
     loop = spike_train((value - offset) / unit, made.weights, 1.6, signed)
     torch.testing.assert_close(made(value), offset + unit * made.weigh(loop).sum(0))

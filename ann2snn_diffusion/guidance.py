@@ -1,0 +1,57 @@
+"""Threshold guidance: factors on the firing condition, not on the spike's amplitude (SDDPM, arXiv 2306.17046, §4.3).
+
+    s_t = Θ(v − g·W_t),    g(site, noise segment) = product of the factors of all groups that it belongs to
+
+A group is ``all``; a noise segment, by its first diffusion timestep (``segment.300``); a stage of the U-Net
+(``stage.down``, ``stage.mid``, ``stage.up``); or a kind of site (``kind.activation``, before the convolutions of
+residual blocks and the last one; ``kind.shortcut``; ``kind.resampling``; ``kind.attention``). A group that is not named
+has factor 1, and with factor 1 everywhere the network is exactly the unguided one. Below 1 a neuron fires at a lower
+charge, above 1 at a higher one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+STAGES = ("down", "mid", "up")
+KINDS = ("activation", "shortcut", "resampling", "attention")
+DIMENSIONS = ("segment", "stage", "kind")
+
+Guidance = float | Mapping[str, float]
+"""One factor for all sites, or factors by group."""
+
+
+def groups(dimension: str, segments: Sequence[int]) -> list[str]:
+    """The groups along ``segment``, ``stage`` or ``kind``."""
+    members = {"segment": segments, "stage": STAGES, "kind": KINDS}[dimension]
+    return [f"{dimension}.{member}" for member in members]
+
+
+def known_groups(segments: Sequence[int]) -> list[str]:
+    """All names that a guidance may hold."""
+    return ["all", *(group for dimension in DIMENSIONS for group in groups(dimension, segments))]
+
+
+def stage_of(site: str) -> str:
+    """The group of a site, by its qualified name; the last convolution counts as ``stage.up``."""
+    return f"stage.{next((stage for stage in STAGES if site.startswith(f'{stage}_block')), 'up')}"
+
+
+def kind_of(site: str) -> str:
+    """The group of a site, by its qualified name."""
+    for kind, parts in {
+        "shortcut": ("conv_shortcut",),
+        "attention": ("attentions",),
+        "resampling": ("downsamplers", "upsamplers", "downsample", "upsample"),
+    }.items():
+        if any(part in site.split(".") for part in parts):
+            return f"kind.{kind}"
+    return "kind.activation"
+
+
+def factors(guidance: Guidance, site: str, segments: Sequence[int]) -> tuple[float, ...]:
+    """g of a site in each noise segment."""
+    named = guidance if isinstance(guidance, Mapping) else {"all": guidance}
+    everywhere = prod(named.get(group, 1.0) for group in ("all", stage_of(site), kind_of(site)))
+    return tuple(everywhere * named.get(group, 1.0) for group in groups("segment", segments))
