@@ -12,12 +12,11 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ann2snn_diffusion.artifact import new_file
 from ann2snn_diffusion.config import is_number, require
 from ann2snn_diffusion.digest import digest
-from ann2snn_diffusion.features import Features
+from ann2snn_diffusion.features import FeatureImages, Features
 from ann2snn_diffusion.fidelity import ImageDistance, image_distance, measure_fidelity
 from ann2snn_diffusion.pictures import save_grids
 from ann2snn_diffusion.plots import plot_error_over_noise, plot_sites
@@ -90,19 +89,6 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return dataclasses.asdict(self)
-
-
-class FeatureImages(Dataset[Tensor]):
-    """Drawn images, uint8 [N, C, H, W], as feature networks take them: three channels."""
-
-    def __init__(self, images: Tensor) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.images[index].expand(3, -1, -1)
 
 
 def draw(

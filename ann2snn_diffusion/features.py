@@ -31,6 +31,19 @@ class FeaturesError(A2SError):
     """A feature network that cannot be had, or does not fit the images."""
 
 
+class FeatureImages(Dataset[Tensor]):
+    """Drawn images, uint8 [N, C, H, W], as feature networks take them: three channels."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.images[index].expand(3, -1, -1)
+
+
 class FashionClassifier(nn.Module):
     """A small convolutional classifier of the ten kinds of clothing."""
 

@@ -46,12 +46,12 @@ def tracking(progress: Progress) -> Track:
     return track
 
 
-def training_bar(progress: Progress, steps: int) -> Callable[[int, dict[str, float]], None]:
-    """A bar that is told the step just done and its losses, and shows both; hidden until the first one."""
-    task = progress.add_task("training", total=steps, visible=False)
+def figures_bar(progress: Progress, stage: str, steps: int) -> Callable[[int, dict[str, float]], None]:
+    """A bar that is told the step just done and its figures, and shows both; hidden until the first one."""
+    task = progress.add_task(stage, total=steps, visible=False)
 
-    def watch(step: int, losses: dict[str, float]) -> None:
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
-        progress.update(task, completed=step, visible=True, description=f"training, {shown}")
+    def watch(step: int, figures: dict[str, float]) -> None:
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        progress.update(task, completed=step, visible=True, description=f"{stage}, {shown}")
 
     return watch

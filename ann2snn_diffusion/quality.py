@@ -68,6 +68,15 @@ def fid(features: Tensor, reference: Reference) -> float:
     return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
 
 
+def kid(features: Tensor, reference: Reference, seed: int) -> tuple[float, float]:
+    """KID of features [N, D], and its standard deviation over subsets."""
+    size = min(KID_SUBSET_SIZE, len(features), len(reference.features))
+    found = kid_features_to_metric(
+        features, reference.features, kid_subsets=KID_SUBSETS, kid_subset_size=size, rng_seed=seed, verbose=False
+    )
+    return found[KEY_METRIC_KID_MEAN], found[KEY_METRIC_KID_STD]
+
+
 def bootstrap_fids(
     sets: Sequence[Tensor],
     reference: Reference,
@@ -100,11 +109,7 @@ def interval(value: float, drawn: Tensor) -> tuple[float, float]:
 def quality(generated: Features, reference: Reference, drawn: Tensor, seed: int = 0) -> Quality:
     """All figures of generated images; ``drawn`` [resamples] are their bootstrap FIDs."""
     value = fid(generated.pooled, reference)
-    subset = min(KID_SUBSET_SIZE, len(generated), len(reference.features))
-    kid = kid_features_to_metric(
-        generated.pooled, reference.features,
-        kid_subsets=KID_SUBSETS, kid_subset_size=subset, rng_seed=seed, verbose=False,
-    )  # fmt: skip
+    kid_mean, kid_deviation = kid(generated.pooled, reference, seed)
     score = isc_features_to_metric(generated.logits, rng_seed=seed)
     generator = torch.Generator().manual_seed(seed)
     count = min(len(generated), len(reference.features), MANIFOLD_IMAGES)
@@ -116,8 +121,8 @@ def quality(generated: Features, reference: Reference, drawn: Tensor, seed: int 
     return Quality(
         fid=value,
         fid_interval=interval(value, drawn),
-        kid=kid[KEY_METRIC_KID_MEAN],
-        kid_deviation=kid[KEY_METRIC_KID_STD],
+        kid=kid_mean,
+        kid_deviation=kid_deviation,
         inception_score=score[KEY_METRIC_ISC_MEAN],
         inception_score_deviation=score[KEY_METRIC_ISC_STD],
         precision=manifold[KEY_METRIC_PRECISION],

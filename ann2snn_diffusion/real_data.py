@@ -8,10 +8,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ann2snn_diffusion.config import require
 from ann2snn_diffusion.datasets import DataError, RealImages, folder_images, published_images
 from ann2snn_diffusion.features import FeatureNetwork, load_features
 from ann2snn_diffusion.progress import Track, silent
+from ann2snn_diffusion.quality import require_enough
 from ann2snn_diffusion.references import Reference, bundled_reference, bundled_test_features, reference_of
+from ann2snn_diffusion.source import BUNDLED, Converted
+from ann2snn_diffusion.trajectories import sample_size
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,43 @@ class RealData:
     network: FeatureNetwork
     reference: Reference
     held_out: Tensor | None
+
+
+def has_bundled_data(source: str, data: str | None, features: str | None) -> bool:
+    """Whether a model converted from ``source`` is measured against the statistics that ship with this package."""
+    return source == BUNDLED and data is None and features in (None, "fashion-mnist")
+
+
+def reference_data(
+    converted: Converted,
+    data: str | None,
+    root: Path,
+    features: str | None,
+    inception_weights: Path | None,
+    count: int,
+    track: Track = silent,
+) -> RealData | None:
+    """What ``count`` images of a converted model are measured against; None: there is nothing.
+
+    Args:
+        data: a folder or a published data set; None: what ships with this package, if it fits.
+        features: as `load_features` names them; None: inception, or those that ship with the statistics.
+
+    Raises:
+        SpecError: features without data.
+        QualityError: too few images for the features.
+        DataError, ImagesError, FeaturesError: data or features are not to be had.
+    """
+    unet = converted.unet
+    images, device = (unet.config["out_channels"], sample_size(unet)), str(unet.device)
+    if has_bundled_data(converted.name, data, features):
+        return bundled_data(*images, device)
+    require(data is not None or features is None, "features", features, "--data beside it")
+    if data is None:
+        return None
+    network = load_features(features or "inception", *images, inception_weights, device)  # pyright: ignore[reportArgumentType]
+    require_enough(count, network.width)
+    return real_data(data, root, network, *images, track)
 
 
 def bundled_data(channels: int, size: tuple[int, int], device: str = "cpu") -> RealData:

@@ -10,7 +10,7 @@ from ann2snn_diffusion.config import SpecError
 from ann2snn_diffusion.errors import A2SError, first_line
 
 INSTALLED = Path(__file__).parent / "recipes"
-TABLES = ("run", "spiking", "calibration", "training")
+TABLES = ("run", "spiking", "calibration", "training", "search")
 CHECKED_OUT = Path(__file__).parent.parent / "recipes"
 
 

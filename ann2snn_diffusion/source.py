@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ class Converted(Source):
     """A converted model with its scheduler; ``name`` and ``revision`` are those of the ANN that it came from."""
 
     unet: SpikingUNet2DModel
+    training: Mapping[str, Any] | None = None
+    """How it was fine-tuned, if it was."""
 
 
 def load_source(source: str = BUNDLED, device: str = "cpu") -> Source:
@@ -90,7 +93,8 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
     _check_weights(unet, folder / "unet")
     report = read_json(folder / "conversion_report.json")
     nn.Module.to(unet.eval(), torch.device(device))
-    return Converted(unet, load_scheduler(folder), str(report.get("source")), report.get("revision"))
+    source, revision = str(report.get("source")), report.get("revision")
+    return Converted(unet, load_scheduler(folder), source, revision, report.get("training"))
 
 
 def find_folder(source: str) -> tuple[Path, str, str | None]:

@@ -10,6 +10,7 @@ from ann2snn_diffusion.cli.convert import convert
 from ann2snn_diffusion.cli.evaluate import evaluate
 from ann2snn_diffusion.cli.finetune import finetune
 from ann2snn_diffusion.cli.sample import sample
+from ann2snn_diffusion.cli.search_thresholds import search_thresholds
 from ann2snn_diffusion.errors import A2SError, first_line
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(convert)
 app.command()(finetune)
+app.command()(search_thresholds)
 app.command()(sample)
 app.command()(evaluate)
 

@@ -52,17 +52,14 @@ def evaluate(
 
     from ann2snn_diffusion.artifact import new_file, refuse_file
     from ann2snn_diffusion.cli.run import usable_device
-    from ann2snn_diffusion.config import require
     from ann2snn_diffusion.evaluate import EvaluationSpec, save_plots
     from ann2snn_diffusion.evaluate import evaluate as measure
     from ann2snn_diffusion.evaluation_table import print_evaluation
-    from ann2snn_diffusion.features import load_features
     from ann2snn_diffusion.progress import console, progress_bars, silent, tracking
-    from ann2snn_diffusion.quality import COMPARABLE_COUNT, require_enough
-    from ann2snn_diffusion.real_data import bundled_data, real_data
+    from ann2snn_diffusion.quality import COMPARABLE_COUNT
+    from ann2snn_diffusion.real_data import has_bundled_data, reference_data
     from ann2snn_diffusion.rules import load_rules
-    from ann2snn_diffusion.source import BUNDLED, load_converted
-    from ann2snn_diffusion.trajectories import sample_size
+    from ann2snn_diffusion.source import load_converted
 
     process = PartialState(cpu=device == "cpu")
     if process.num_processes > 1 and device == "cuda":
@@ -74,21 +71,15 @@ def evaluate(
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder, device)
-    bundled = data is None and converted.name == BUNDLED and features in (None, "fashion-mnist")
-    require(bundled or data is not None or features is None, "features", features, "--data beside it")
+    bundled = has_bundled_data(converted.name, data, features)
     if count is None:
         count = 2000 if bundled else 64 if data is None else COMPARABLE_COUNT
     spec = EvaluationSpec(count, scheduler, steps, seed, batch_size, bootstrap)
-    images = converted.unet.config["out_channels"], sample_size(converted.unet)
     with progress_bars() as progress:
         track = tracking(progress) if process.is_main_process else silent
         real = None
-        if process.is_main_process and data is not None:
-            network = load_features(features or "inception", *images, inception_weights, device)
-            require_enough(count, network.width)
-            real = real_data(data, data_root, network, *images, track)
-        elif process.is_main_process and bundled:
-            real = bundled_data(*images, device)
+        if process.is_main_process:
+            real = reference_data(converted, data, data_root, features, inception_weights, count, track)
         measured = measure(converted, results / "images", real, spec, process, track)
     if measured is None:
         return

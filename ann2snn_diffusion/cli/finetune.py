@@ -115,7 +115,7 @@ def finetune(
     from ann2snn_diffusion.accelerating import accelerator_for
     from ann2snn_diffusion.errors import A2SError
     from ann2snn_diffusion.finetuning import finetune_to_folder, training_folder
-    from ann2snn_diffusion.progress import console, progress_bars, silent, tracking, training_bar
+    from ann2snn_diffusion.progress import console, figures_bar, progress_bars, silent, tracking
     from ann2snn_diffusion.real_data import training_images
     from ann2snn_diffusion.report import print_before_and_after
     from ann2snn_diffusion.rules import load_rules
@@ -136,7 +136,7 @@ def finetune(
         try:
             result = finetune_to_folder(
                 converted, result_folder, spec, accelerator, ann, images, resume_from_checkpoint, force, samples,
-                track, training_bar(progress, spec.steps),
+                track, figures_bar(progress, "training", spec.steps),
             )  # fmt: skip
         except KeyboardInterrupt:
             raise A2SError("interrupted; the same command with --resume-from-checkpoint latest goes on") from None

@@ -8,6 +8,7 @@ from typing import Any
 from ann2snn_diffusion.calibrate import CalibrationSpec
 from ann2snn_diffusion.config import SpecError, build, is_number, require
 from ann2snn_diffusion.recipe import read_recipe, section
+from ann2snn_diffusion.search_spec import SearchSpec
 from ann2snn_diffusion.spec import SpikeSpec
 from ann2snn_diffusion.training_spec import TrainingSpec
 
@@ -43,6 +44,16 @@ def resolve_training(recipe: str | None, seed: int | None, **flags: Any) -> Trai
     """
     tables = read_recipe(recipe) if recipe else {}
     return build(TrainingSpec, section(tables, "training", flags) | {"seed": _seed(tables, {"seed": seed})})
+
+
+def resolve_search(recipe: str | None, seed: int | None, **flags: Any) -> SearchSpec:
+    """As `resolve`, for a threshold search: tables [run] and [search].
+
+    Raises:
+        SpecError, RecipeError: an unknown or impossible value.
+    """
+    tables = read_recipe(recipe) if recipe else {}
+    return build(SearchSpec, section(tables, "search", flags) | {"seed": _seed(tables, {"seed": seed})})
 
 
 def _seed(tables: dict[str, Any], overrides: dict[str, Any]) -> int:

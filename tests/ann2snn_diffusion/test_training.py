@@ -75,7 +75,6 @@ def losses_of(folder: Path) -> list[dict[str, float]]:
     [
         ({}, {}),
         ({}, {"gradient_checkpointing": True}),
-        ({"coding": "rate"}, {"blockwise": 1.0, "distill": 0.0}),
         ({"coding": "rate", "schedule": "synchronous"}, {}),
         ({"coding": "rate", "schedule": "synchronous", "leak": 0.9, "learned_step_weights": True}, {}),
     ],
@@ -93,6 +92,17 @@ def test_training_brings_the_network_closer_to_its_ann_which_stays(
     assert error(snn) < 0.9 * before
     assert all(torch.equal(one, other) for one, other in zip(snn.ann().parameters(), unet.parameters(), strict=True))
     assert not any(parameter.requires_grad for parameter in snn.parameters())
+
+
+@pytest.mark.parametrize("schedule", ["layerwise", "synchronous"])
+def test_blockwise_brings_the_outputs_of_blocks_closer(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, schedule: str
+) -> None:
+    snn = make_snn(coding="rate", schedule=schedule)
+    spec = {"steps": 60, "train_batch_size": 16, "learning_rate": 2e-3, "blockwise": 1.0, "distill": 0.0}
+    run(snn, tmp_path / "run", checkpointing_steps=60, **spec)
+    losses = [line["blockwise"] for line in losses_of(tmp_path / "run")]
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
 
 
 def test_leak_and_amplitudes_learn(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:

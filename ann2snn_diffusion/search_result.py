@@ -1,0 +1,63 @@
+"""What a threshold search leaves: the model with its guidance, everything that was tried, pictures of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+from ann2snn_diffusion.artifact import new_folder
+from ann2snn_diffusion.fidelity import measure_fidelity
+from ann2snn_diffusion.progress import Track, silent
+from ann2snn_diffusion.result import sample_grids, write_result
+from ann2snn_diffusion.search_plots import plot_curve, plot_map, plot_trade_off
+from ann2snn_diffusion.search_spec import SearchSpec
+from ann2snn_diffusion.source import Converted
+from ann2snn_diffusion.threshold_search import Search
+
+
+def write_search(
+    converted: Converted,
+    search: Search,
+    spec: SearchSpec,
+    output: Path,
+    force: bool = False,
+    samples: int = 8,
+    track: Track = silent,
+) -> None:
+    """Write a folder as `a2s convert` does, and in it ``threshold_search.json`` and plots.
+
+    Args:
+        samples: images in each grid; 0: no pictures of samples.
+
+    Raises:
+        OutputError: ``output`` exists, or cannot be written.
+    """
+    unet, scheduler = converted.unet, converted.scheduler
+    report = measure_fidelity(unet, scheduler, spec.seed, track)
+    unet.guidance = search.evaluations[0].guidance
+    networks = {"ANN": unet.ann(), "SNN, factor 1": unet}
+    grids = sample_grids(networks, scheduler, samples, spec.seed, track)
+    unet.guidance = search.winner.guidance
+    grids |= sample_grids({"SNN, the winner's factors": unet}, scheduler, samples, spec.seed, track)
+    unet.guidance = search.guidance
+    provenance = {
+        "source": converted.name,
+        "revision": converted.revision,
+        "seed": spec.seed,
+        "spiking": dict(unet.config["spiking"]),
+        "training": converted.training,
+        "guidance": search.guidance,
+    }
+    settings = dataclasses.asdict(spec) | {
+        "optimizer": spec.chosen_optimizer, "count": spec.searched, "held_out": spec.judged,
+        "versions": {name: version(name) for name in ("torch", "diffusers", "scipy", "numpy")},
+    }  # fmt: skip
+    with new_folder(output, force) as folder:
+        write_result(folder, unet, scheduler, provenance, report, grids)
+        content = {"settings": settings, **search.to_dict()}
+        (folder / "threshold_search.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        title = f"{converted.name}, {unet.spec.coding}, T = {unet.spec.time_steps}: {search.objective}"
+        (plot_map if len(search.groups) > 1 else plot_curve)(folder / "search.png", search, title)
+        plot_trade_off(folder / "trade_off.png", search, title)

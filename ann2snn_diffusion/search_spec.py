@@ -1,0 +1,94 @@
+"""SearchSpec: how threshold guidance is searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ann2snn_diffusion.config import is_number, require
+from ann2snn_diffusion.guidance import DIMENSIONS
+from ann2snn_diffusion.optimizers import OPTIMIZERS
+
+ObjectiveName = Literal["epsilon", "denoise", "fid", "kid"]
+COUNTS: dict[str, int] = {"epsilon": 112, "denoise": 256, "fid": 512, "kid": 512}
+"""States or images behind one value, unless told."""
+HELD_OUT: dict[str, int] = {"epsilon": 448, "denoise": 1024, "fid": 512, "kid": 512}
+"""States or images behind the verdict, unless told."""
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """What is tried, and what it is judged by.
+
+    Raises:
+        SpecError: a field out of range, or fields that contradict each other.
+    """
+
+    by: tuple[str, ...] = ()
+    """Dimensions that have a factor for each of their groups: segment, stage, kind. Empty: one factor for all sites."""
+    optimizer: str = ""
+    """As `ann2snn_diffusion.optimizers` names them; empty: bounded for one factor, powell for several."""
+    bounds: tuple[float, float] = (0.9, 1.1)
+    """Range of every factor; 1 lies within."""
+    evaluations: int = 40
+    """Settings of the factors that are tried at most, factor 1 included."""
+    minutes: float = 0
+    """Time that trying them takes at most, over all runs; 0: no limit."""
+    objective: ObjectiveName = "epsilon"
+    """epsilon: relative error to the ANN's ε on sampling states, geometric mean over noise levels. denoise: the DDPM
+    loss on images. fid, kid: of images drawn."""
+    count: int = 0
+    """States or images behind one value; 0: 112 for epsilon, 256 for denoise, 512 for fid and kid."""
+    held_out: int = 0
+    """Other states or images that the winner is judged on; 0: 448 for epsilon, 1024 for denoise, 512 for fid, kid."""
+    energy: float = 0
+    """Weight of relative spikes per image beside the relative objective."""
+    scheduler: str = "ddim"
+    """Sampler of fid and kid, as `choose_scheduler` names them."""
+    steps: int = 25
+    """Its denoising steps."""
+    batch_size: int = 64
+    """States or images at a time."""
+    bootstrap: int = 200
+    """Resamples behind the verdict's interval."""
+    seed: int = 0
+    """Of all states, images and of the optimizer."""
+
+    def __post_init__(self) -> None:
+        for name in self.by:
+            require(name in DIMENSIONS, "by", name, "one of " + ", ".join(DIMENSIONS))
+        require(len(set(self.by)) == len(self.by), "by", self.by, "each dimension once")
+        require(self.optimizer in ("", *OPTIMIZERS), "optimizer", self.optimizer, "one of " + ", ".join(OPTIMIZERS))
+        single = self.optimizer == "bounded" and self.by
+        require(not single, "optimizer", self.optimizer, "another one beside --by: bounded finds one factor only")
+        pair = len(self.bounds) == 2 and all(is_number(bound, 0) and bound > 0 for bound in self.bounds)
+        require(pair and self.bounds[0] < self.bounds[1], "bounds", self.bounds, "two ascending numbers above 0")
+        require(
+            self.bounds[0] <= 1 <= self.bounds[1], "bounds", self.bounds,
+            "a range around 1: the unguided network is what every factor is compared with",
+        )  # fmt: skip
+        choices = get_args(ObjectiveName)
+        require(self.objective in choices, "objective", self.objective, "one of " + ", ".join(choices))
+        for field in ("minutes", "energy"):
+            finite = is_number(getattr(self, field), 0) and getattr(self, field) < float("inf")
+            require(finite, field, getattr(self, field), "a finite number from 0")
+        for field, low in {
+            "evaluations": 2, "count": 0, "held_out": 0, "steps": 1, "batch_size": 1, "bootstrap": 2, "seed": 0,
+        }.items():  # fmt: skip
+            value = getattr(self, field)
+            require(is_number(value, low, whole=True), field, value, f"a whole number from {low}")
+
+    @property
+    def chosen_optimizer(self) -> str:
+        """The optimizer in use."""
+        return self.optimizer or ("powell" if self.by else "bounded")
+
+    @property
+    def searched(self) -> int:
+        """States or images behind one value."""
+        return self.count or COUNTS[self.objective]
+
+    @property
+    def judged(self) -> int:
+        """States or images behind the verdict."""
+        return self.held_out or HELD_OUT[self.objective]

@@ -1,0 +1,210 @@
+"""The use case: threshold guidance is searched, judged on states that the search never saw, and stored in the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from ann2snn_diffusion.artifact import OutputError, refuse_existing, refuse_file
+from ann2snn_diffusion.datasets import RealImages
+from ann2snn_diffusion.digest import digest
+from ann2snn_diffusion.errors import A2SError
+from ann2snn_diffusion.guidance import groups
+from ann2snn_diffusion.journal import Evaluation, append, open_journal
+from ann2snn_diffusion.noise_levels import LEVEL_STARTS
+from ann2snn_diffusion.objectives import JUDGED, SEARCHED, Objective, States, objective_of, sampling_states
+from ann2snn_diffusion.optimizers import OPTIMIZERS, Point
+from ann2snn_diffusion.progress import Track, silent
+from ann2snn_diffusion.real_data import RealData
+from ann2snn_diffusion.search_spec import SearchSpec
+from ann2snn_diffusion.source import Converted
+from ann2snn_diffusion.spike_count import spikes_per_image
+from ann2snn_diffusion.unet import SpikingUNet2DModel
+from ann2snn_diffusion.verdict import Verdict, cost, judge
+
+VALUES = ("objective", "count", "energy", "scheduler", "steps", "batch_size", "seed")
+"""The fields of a SearchSpec that values depend on; the others may differ when a search goes on."""
+DIGITS = 6
+"""Decimals of a factor."""
+
+Watch = Callable[[int, dict[str, float]], None]
+"""Told after every evaluation how many there are, and what the best of them is."""
+
+
+class SearchError(A2SError):
+    """A search that cannot be carried out."""
+
+
+class _BudgetSpentError(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class Search:
+    """All that was tried, and what came of it."""
+
+    objective: str
+    groups: tuple[str, ...]
+    evaluations: tuple[Evaluation, ...]
+    """In the order of trial; the first is factor 1."""
+    winner: Evaluation
+    verdict: Verdict | None
+    """None where nothing tried was better than factor 1."""
+
+    @property
+    def guidance(self) -> dict[str, float]:
+        """What is stored: the winner's factors, or factor 1."""
+        wins = self.verdict is not None and self.verdict.wins
+        return self.winner.guidance if wins else self.evaluations[0].guidance
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "objective": self.objective,
+            "groups": list(self.groups),
+            "winner": self.winner.to_json(),
+            "verdict": None if self.verdict is None else dataclasses.asdict(self.verdict),
+            "stored": self.guidance,
+            "evaluations": [evaluation.to_json() for evaluation in self.evaluations],
+        }
+
+
+def search_folder(output: Path) -> Path:
+    """Where the journal is kept while ``output`` is in the making."""
+    return output.with_name(f"{output.name}-search")
+
+
+def search_thresholds(
+    converted: Converted,
+    output: Path,
+    spec: SearchSpec,
+    process: PartialState,
+    real: RealData | None = None,
+    images: RealImages | None = None,
+    force: bool = False,
+    track: Track = silent,
+    watch: Watch = lambda count, best: None,
+) -> Search:
+    """Search the guidance of a converted model, and set it.
+
+    Args:
+        output: the journal is kept beside it; if there is one, the search goes on from there.
+        real: for fid and kid.
+        images: for denoise.
+
+    Raises:
+        OutputError: ``output`` exists, or the journal cannot be written.
+        JournalError: the journal there is of another search.
+        ObjectiveError: the objective cannot be computed from what there is.
+        SearchError: the unguided network gives nothing finite.
+    """
+    refuse_existing(output, force)
+    working = search_folder(output)
+    refuse_file(working)
+    unet = converted.unet
+    unet.guidance = 1.0
+    objective = objective_of(converted, spec, SEARCHED, process, real, images, track)
+    counted = sampling_states(unet, converted.scheduler, len(LEVEL_STARTS), spec.seed, SEARCHED, silent)
+    identity = {
+        "model": digest(unet)[:16],
+        "data": (real.reference.name if real else images.digest[:16] if images else None),
+        **{field: getattr(spec, field) for field in VALUES},
+        "count": spec.searched,
+    }
+    known = _everywhere(lambda: _opened(working, identity), process)
+    names = tuple(group for dimension in spec.by for group in groups(dimension, unet.spec.segments)) or ("all",)
+    evaluations = _try(unet, objective, counted, names, spec, known, working / "journal.jsonl", process, watch)
+    base = evaluations[0]
+    winner = min(evaluations, key=lambda evaluation: cost(evaluation, base, spec.energy))
+    verdict = None
+    if cost(winner, base, spec.energy) < cost(base, base, spec.energy):
+        held_out = objective_of(converted, spec, JUDGED, process, real, images, track)
+        verdict = judge(unet, held_out, base, winner, spec, track)
+    search = Search(objective.name, names, tuple(evaluations), winner, verdict)
+    unet.guidance = search.guidance
+    return search
+
+
+def _try(
+    unet: SpikingUNet2DModel,
+    objective: Objective,
+    counted: States,
+    names: tuple[str, ...],
+    spec: SearchSpec,
+    known: dict[str, Evaluation],
+    journal: Path,
+    process: PartialState,
+    watch: Watch,
+) -> list[Evaluation]:
+    """Everything that the optimizer asks for within the budget, each once, factor 1 first."""
+    tried: dict[str, Evaluation] = {}
+    low, high = spec.bounds
+
+    def evaluate(factors: dict[str, float]) -> Evaluation:
+        started = time.perf_counter()
+        unet.guidance = factors
+        value = objective.score(rows) if torch.isfinite(rows := objective.draw(unet)).all() else math.nan
+        spikes = spikes_per_image(unet, counted.states, counted.diffusion_timesteps, counted.class_labels)
+        return Evaluation(factors, value, spikes, round(time.perf_counter() - started, 3))
+
+    def at(position: Point) -> float:
+        factors = [round(float(low + part * (high - low)), DIGITS) for part in position]
+        asked = Evaluation(dict(zip(names, factors, strict=True)), math.nan, 0, 0)
+        if asked.key not in tried:
+            spent = spec.minutes and sum(one.seconds for one in tried.values()) > 60 * spec.minutes
+            if len(tried) >= spec.evaluations or spent:
+                raise _BudgetSpentError
+            if asked.key not in known:
+                found = evaluate(asked.guidance)
+                # One process's clock and last bits count for all, so that all ask for the same points.
+                known[asked.key] = _everywhere(lambda: found, process)
+                if process.is_main_process:
+                    append(journal, known[asked.key])
+            tried[asked.key] = known[asked.key]
+            base = next(iter(tried.values()))
+            best = min(tried.values(), key=lambda one: cost(one, base, spec.energy))
+            watch(len(tried), {"at 1": base.value, "best": best.value})
+        base = next(iter(tried.values()))
+        if not math.isfinite(base.value) or not base.value:
+            raise SearchError(f"{objective.name} at factor 1 is {base.value}: there is nothing to compare with.")
+        return cost(tried[asked.key], base, spec.energy)
+
+    start = np.full(len(names), (1 - low) / (high - low))
+    try:
+        at(start)
+        OPTIMIZERS[spec.chosen_optimizer](at, start, spec.evaluations, spec.seed)
+    except _BudgetSpentError:
+        pass
+    return list(tried.values())
+
+
+def _opened(working: Path, identity: Mapping[str, Any]) -> dict[str, Evaluation]:
+    try:
+        working.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{working} cannot be created: {error.strerror or error}.") from error
+    return {evaluation.key: evaluation for evaluation in open_journal(working / "journal.jsonl", identity)}
+
+
+def _everywhere(make: Callable[[], Any], process: PartialState) -> Any:
+    """What ``make`` gives in the main process, in all processes; an error that a user can mend, too."""
+    made: list[Any] = [None]
+    if process.is_main_process:
+        try:
+            made = [make()]
+        except A2SError as error:
+            made = [error]
+    broadcast_object_list(made)
+    if isinstance(made[0], A2SError):
+        raise made[0]
+    return made[0]
