@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ann2snn_diffusion.guidance import by_group
 from ann2snn_diffusion.report import ConversionReport
 
 CARD = """---
@@ -13,7 +14,7 @@ tags: [spiking-neural-network, unconditional-image-generation]
 ---
 # Spiking U-Net at {time_steps} time steps
 
-Converted from `{source}` by ann2snn_diffusion, seed {seed}. {coding} coding, {schedule} schedule.{trained}
+Converted from `{source}` by ann2snn_diffusion, seed {seed}. {coding} coding, {schedule} schedule.{trained}{guided}
 
 | measured on sampling states that nothing was fitted to | |
 |---|---|
@@ -37,9 +38,11 @@ def model_card(provenance: Mapping[str, Any], report: ConversionReport) -> str:
     """README.md of a converted model."""
     spiking, training = provenance["spiking"], provenance.get("training")
     trained = f" Fine-tuned for {training['steps']} steps of {training['train_batch_size']} states." if training else ""
+    factors = [f"{group} {factor:g}" for group, factor in by_group(spiking["guidance"]).items() if factor != 1]
     return CARD.format(
         source=provenance["source"],
         trained=trained,
+        guided=f" Threshold guidance: {', '.join(factors)}." if factors else "",
         seed=provenance["seed"],
         time_steps=spiking["time_steps"],
         coding=spiking["coding"].capitalize(),

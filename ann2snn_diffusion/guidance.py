@@ -22,6 +22,11 @@ Guidance = float | Mapping[str, float]
 """One factor for all sites, or factors by group."""
 
 
+def by_group(guidance: Guidance) -> Mapping[str, float]:
+    """Factors by group."""
+    return guidance if isinstance(guidance, Mapping) else {"all": guidance}
+
+
 def groups(dimension: str, segments: Sequence[int]) -> list[str]:
     """The groups along ``segment``, ``stage`` or ``kind``."""
     members = {"segment": segments, "stage": STAGES, "kind": KINDS}[dimension]
@@ -52,6 +57,6 @@ def kind_of(site: str) -> str:
 
 def factors(guidance: Guidance, site: str, segments: Sequence[int]) -> tuple[float, ...]:
     """g of a site in each noise segment."""
-    named = guidance if isinstance(guidance, Mapping) else {"all": guidance}
+    named = by_group(guidance)
     everywhere = prod(named.get(group, 1.0) for group in ("all", stage_of(site), kind_of(site)))
     return tuple(everywhere * named.get(group, 1.0) for group in groups("segment", segments))

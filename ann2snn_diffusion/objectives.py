@@ -25,7 +25,7 @@ from ann2snn_diffusion.progress import Track, silent
 from ann2snn_diffusion.quality import fid, kid
 from ann2snn_diffusion.randomness import stream
 from ann2snn_diffusion.real_data import RealData
-from ann2snn_diffusion.sample import SamplingError, choose_scheduler, sample
+from ann2snn_diffusion.sample import NotFiniteError, choose_scheduler, sample
 from ann2snn_diffusion.search_spec import SearchSpec
 from ann2snn_diffusion.source import Converted
 from ann2snn_diffusion.training_states import add_noise
@@ -195,7 +195,7 @@ def _distance(
             size = rows.stop - rows.start
             try:
                 images = sample(network, scheduler, size, spec.steps, first + rows.start, size)
-            except SamplingError:
+            except NotFiniteError:
                 return torch.full((size, real.network.width), torch.nan)
             return real.network(FeatureImages((images * 255).round().to(torch.uint8))).pooled
 

@@ -47,11 +47,11 @@ def tracking(progress: Progress) -> Track:
 
 
 def figures_bar(progress: Progress, stage: str, steps: int) -> Callable[[int, dict[str, float]], None]:
-    """A bar that is told the step just done and its figures, and shows both; hidden until the first one."""
+    """A bar that is told the step just done and its figures, and shows both; hidden until then."""
     task = progress.add_task(stage, total=steps, visible=False)
 
     def watch(step: int, figures: dict[str, float]) -> None:
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        progress.update(task, completed=step, visible=True, description=f"{stage}, {shown}")
+        shown = [f"{name} {value:.4g}" for name, value in figures.items()]
+        progress.update(task, completed=step, visible=True, description=", ".join([stage, *shown]))
 
     return watch

@@ -18,6 +18,10 @@ class SamplingError(A2SError):
     """Images that cannot be drawn."""
 
 
+class NotFiniteError(SamplingError):
+    """An image holds values that are not finite."""
+
+
 def choose_scheduler(scheduler: Any, name: str | None) -> Any:
     """``scheduler`` itself, or one that shares its noise levels: ``ddim``, ``unipcmultistep`` …
 
@@ -31,6 +35,11 @@ def choose_scheduler(scheduler: Any, name: str | None) -> Any:
     if kind is None:
         raise SamplingError(f"scheduler = {name!r}: expected one of {', '.join(sorted(kinds))}.")
     return kind.from_config(scheduler.config)
+
+
+def scheduler_settings(scheduler: Any) -> dict[str, Any]:
+    """A scheduler's configuration; without what diffusers writes about the scheduler's origin."""
+    return {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
 
 
 @torch.no_grad()
@@ -48,7 +57,8 @@ def sample(
     Image i depends on ``seed`` + i alone. ``advance`` is called after every denoising step of every batch.
 
     Raises:
-        SamplingError: more steps than the scheduler has, or an image that is not finite.
+        SamplingError: more steps than the scheduler has.
+        NotFiniteError: an image is not finite.
     """
     most = scheduler.config.num_train_timesteps
     if steps > most:
@@ -60,7 +70,7 @@ def sample(
         ]
         images.append(_sample_batch(unet, scheduler, steps, generators, advance))
         if not torch.isfinite(images[-1]).all():
-            raise SamplingError(f"Images {first} to {first + len(generators) - 1} hold values that are not finite.")
+            raise NotFiniteError(f"Images {first} to {first + len(generators) - 1} hold values that are not finite.")
     return (torch.cat(images) / 2 + 0.5).clamp(0, 1).cpu()
 
 

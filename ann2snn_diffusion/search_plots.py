@@ -19,17 +19,15 @@ CLEAR_LOSS = 1.5
 def plot_curve(path: Path, search: Search, title: str) -> None:
     """Objective and spikes over the one factor that was searched."""
     (group,) = search.groups
-    base, found = search.evaluations[0], _finite(search)
+    found = _finite(search)
     found.sort(key=lambda evaluation: evaluation.guidance[group])
     factors = [evaluation.guidance[group] for evaluation in found]
     figure = Figure(figsize=(7, 5), layout="constrained")
     panels = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    panels[0].plot(factors, [one.value / abs(base.value) for one in found], "o-", color="tab:blue", markersize=4)
-    panels[1].plot(factors, [one.spikes / base.spikes for one in found], "o-", color="tab:orange", markersize=4)
+    panels[0].plot(factors, [search.relative_value(one) for one in found], "o-", color="tab:blue", markersize=4)
+    panels[1].plot(factors, [search.relative_spikes(one) for one in found], "o-", color="tab:orange", markersize=4)
     best = search.winner
-    panels[0].plot(
-        best.guidance[group], best.value / abs(base.value), "*", color="tab:red", markersize=14, label="best"
-    )
+    panels[0].plot(best.guidance[group], search.relative_value(best), "*", color="tab:red", markersize=14, label="best")
     for panel, label in zip(panels, (f"{search.objective}, relative", "spikes, relative"), strict=True):
         panel.axvline(1, color="grey", linewidth=1)
         panel.axhline(1, color="grey", linewidth=1)
@@ -43,11 +41,11 @@ def plot_curve(path: Path, search: Search, title: str) -> None:
 
 def plot_map(path: Path, search: Search, title: str) -> None:
     """Every factor that was tried, a row a group, coloured by the objective; the winner's stand out."""
-    base, found = search.evaluations[0], _finite(search)
+    found = _finite(search)
     found.sort(key=lambda evaluation: evaluation.value, reverse=True)  # the better ones on top
     figure = Figure(figsize=(8, 1.6 + 0.3 * len(search.groups)), layout="constrained")
     axes = figure.subplots()
-    ratios = [one.value / abs(base.value) for one in found]
+    ratios = [search.relative_value(one) for one in found]
     low = min(ratios)
     high = max(low + 1e-6, min(CLEAR_LOSS, max(ratios)))
     dots = axes.scatter(
@@ -64,7 +62,7 @@ def plot_map(path: Path, search: Search, title: str) -> None:
     axes.set_xlabel("factor on the firing condition (below 1: fires at a lower charge)")
     axes.set_title(f"{title}, {len(search.evaluations)} settings tried", fontsize=10, loc="left")
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.18, 1))
+    axes.legend(loc="lower right")
     figure.colorbar(dots, ax=axes, label=f"{search.objective}, relative")
     figure.savefig(path, dpi=150)
 
@@ -76,13 +74,13 @@ def plot_trade_off(path: Path, search: Search, title: str) -> None:
     axes: Axes = figure.subplots()
     front = trade_off_front(found)
     for points, line, colour, label in ((found, "", "lightgrey", "tried"), (front, "-", "tab:blue", "front")):
-        spikes, values = [one.spikes / base.spikes for one in points], [one.value / abs(base.value) for one in points]
-        axes.plot(spikes, values, linestyle=line, color=colour, marker="o", markersize=4, label=label)
-    axes.plot(1, base.value / abs(base.value), "s", color="black", label="factor 1")
+        spikes, values = map(search.relative_spikes, points), map(search.relative_value, points)
+        axes.plot(list(spikes), list(values), linestyle=line, color=colour, marker="o", markersize=4, label=label)
+    axes.plot(search.relative_spikes(base), search.relative_value(base), "s", color="black", label="factor 1")
+    best = search.winner
     axes.plot(
-        search.winner.spikes / base.spikes, search.winner.value / abs(base.value), "*", color="tab:red", markersize=14,
-        label="best",
-    )  # fmt: skip
+        search.relative_spikes(best), search.relative_value(best), "*", color="tab:red", markersize=14, label="best"
+    )
     axes.set_xlabel(f"spikes per image and forward pass, relative to {base.spikes:,.0f}")
     axes.set_ylabel(f"{search.objective}, relative to {base.value:.4g}")
     axes.set_title(title, fontsize=10, loc="left")

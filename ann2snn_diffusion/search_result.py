@@ -48,7 +48,6 @@ def write_search(
         "seed": spec.seed,
         "spiking": dict(unet.config["spiking"]),
         "training": converted.training,
-        "guidance": search.guidance,
     }
     settings = dataclasses.asdict(spec) | {
         "optimizer": spec.chosen_optimizer, "count": spec.searched, "held_out": spec.judged,

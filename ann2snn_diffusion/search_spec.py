@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, get_args
 
 from ann2snn_diffusion.config import is_number, require
@@ -61,8 +62,9 @@ class SearchSpec:
         require(self.optimizer in ("", *OPTIMIZERS), "optimizer", self.optimizer, "one of " + ", ".join(OPTIMIZERS))
         single = self.optimizer == "bounded" and self.by
         require(not single, "optimizer", self.optimizer, "another one beside --by: bounded finds one factor only")
-        pair = len(self.bounds) == 2 and all(is_number(bound, 0) and bound > 0 for bound in self.bounds)
-        require(pair and self.bounds[0] < self.bounds[1], "bounds", self.bounds, "two ascending numbers above 0")
+        pair = len(self.bounds) == 2 and all(is_number(bound, 0) for bound in self.bounds)
+        ascending = pair and 0 < self.bounds[0] < self.bounds[1] < inf
+        require(ascending, "bounds", self.bounds, "two ascending finite numbers above 0")
         require(
             self.bounds[0] <= 1 <= self.bounds[1], "bounds", self.bounds,
             "a range around 1: the unguided network is what every factor is compared with",
@@ -70,7 +72,7 @@ class SearchSpec:
         choices = get_args(ObjectiveName)
         require(self.objective in choices, "objective", self.objective, "one of " + ", ".join(choices))
         for field in ("minutes", "energy"):
-            finite = is_number(getattr(self, field), 0) and getattr(self, field) < float("inf")
+            finite = is_number(getattr(self, field), 0) and getattr(self, field) < inf
             require(finite, field, getattr(self, field), "a finite number from 0")
         for field, low in {
             "evaluations": 2, "count": 0, "held_out": 0, "steps": 1, "batch_size": 1, "bootstrap": 2, "seed": 0,

@@ -21,7 +21,7 @@ def print_search(console: Console, search: Search) -> None:
     best, base = search.winner, search.evaluations[0]
     console.print(
         f"{len(search.evaluations)} settings tried, best: {search.objective} {best.value:.5g}, "
-        f"{base.value:.5g} at factor 1; spikes {best.spikes / base.spikes - 1:+.2%}",
+        f"{base.value:.5g} at factor 1; spikes {search.relative_spikes(best) - 1:+.2%}",
         soft_wrap=True,
     )
     console.print(verdict_line(search), soft_wrap=True)
@@ -30,13 +30,12 @@ def print_search(console: Console, search: Search) -> None:
 def curve_table(search: Search) -> Table:
     """One factor: a row a setting, by factor; where there are many, the best ones and factor 1."""
     (group,) = search.groups
-    base = search.evaluations[0]
     shown = sorted(_best(search.evaluations), key=lambda one: one.guidance[group])
     rows = Table("factor", search.objective, "relative to 1", "spikes", box=SIMPLE_HEAD)
     for one in shown:
         mark = " ← best" if one is search.winner else ""
-        ratio = "not finite" if math.isnan(one.value) else f"{one.value / abs(base.value):.4f}{mark}"
-        rows.add_row(f"{one.guidance[group]:.4g}", f"{one.value:.5g}", ratio, f"{one.spikes / base.spikes - 1:+.2%}")
+        ratio = "not finite" if math.isnan(one.value) else f"{search.relative_value(one):.4f}{mark}"
+        rows.add_row(f"{one.guidance[group]:.4g}", f"{one.value:.5g}", ratio, f"{search.relative_spikes(one) - 1:+.2%}")
     return rows
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.artifact import OutputError, new_file
 from ann2snn_diffusion.digest import digest
-from ann2snn_diffusion.sample import sample
+from ann2snn_diffusion.sample import sample, scheduler_settings
 
 
 def shard_files(
@@ -26,10 +26,9 @@ def shard_files(
     Their folder is named by a hash of all that the images depend on, the batch size included: on most machines the
     last bits of a prediction depend on it, and shards of one set must not mix.
     """
-    config = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
     key = digest(
-        unet, config=config, kind=type(scheduler).__name__, steps=steps, seed=seed, batch_size=batch_size,
-        spiking=unet.config.get("spiking"),
+        unet, config=scheduler_settings(scheduler), kind=type(scheduler).__name__, steps=steps, seed=seed,
+        batch_size=batch_size, spiking=unet.config.get("spiking"),
     )[:16]  # fmt: skip
     return {
         first: folder / key / f"{first:06d}-{min(count, first + batch_size):06d}.safetensors"

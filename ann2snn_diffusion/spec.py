@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 from ann2snn_diffusion.coding import CODINGS, Coding, step_weights
 from ann2snn_diffusion.config import build, is_number, require
-from ann2snn_diffusion.guidance import Guidance, known_groups
+from ann2snn_diffusion.guidance import Guidance, by_group, known_groups
 from ann2snn_diffusion.surrogate import SURROGATES, Surrogate
 
 Schedule = Literal["layerwise", "synchronous"]
@@ -74,9 +74,8 @@ class SpikeSpec:
         )  # fmt: skip
 
     def _require_guidance(self) -> None:
-        named = self.guidance if isinstance(self.guidance, Mapping) else {"all": self.guidance}
-        for group, factor in named.items():
-            known = known_groups(self.segments)
+        known = known_groups(self.segments)
+        for group, factor in by_group(self.guidance).items():
             require(group in known, "guidance", group, "groups among " + ", ".join(known))
             positive = is_number(factor, 0) and 0 < factor < float("inf")
             require(positive, "guidance", self.guidance, "factors that are finite numbers above 0")

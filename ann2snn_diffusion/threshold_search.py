@@ -26,6 +26,7 @@ from ann2snn_diffusion.objectives import JUDGED, SEARCHED, Objective, States, ob
 from ann2snn_diffusion.optimizers import OPTIMIZERS, Point
 from ann2snn_diffusion.progress import Track, silent
 from ann2snn_diffusion.real_data import RealData
+from ann2snn_diffusion.sample import scheduler_settings
 from ann2snn_diffusion.search_spec import SearchSpec
 from ann2snn_diffusion.source import Converted
 from ann2snn_diffusion.spike_count import spikes_per_image
@@ -66,6 +67,14 @@ class Search:
         """What is stored: the winner's factors, or factor 1."""
         wins = self.verdict is not None and self.verdict.wins
         return self.winner.guidance if wins else self.evaluations[0].guidance
+
+    def relative_value(self, evaluation: Evaluation) -> float:
+        """The objective over that at factor 1."""
+        return evaluation.value / abs(self.evaluations[0].value)
+
+    def relative_spikes(self, evaluation: Evaluation) -> float:
+        """Spikes over those at factor 1."""
+        return evaluation.spikes / max(self.evaluations[0].spikes, 1)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -115,13 +124,7 @@ def search_thresholds(
     unet.guidance = 1.0
     objective = objective_of(converted, spec, SEARCHED, process, real, images, track)
     counted = sampling_states(unet, converted.scheduler, len(LEVEL_STARTS), spec.seed, SEARCHED, silent)
-    identity = {
-        "model": digest(unet)[:16],
-        "data": (real.reference.name if real else images.digest[:16] if images else None),
-        **{field: getattr(spec, field) for field in VALUES},
-        "count": spec.searched,
-    }
-    known = _everywhere(lambda: _opened(working, identity), process)
+    known = _everywhere(lambda: _opened(working, _identity(converted, spec, real, images)), process)
     names = tuple(group for dimension in spec.by for group in groups(dimension, unet.spec.segments)) or ("all",)
     evaluations = _try(unet, objective, counted, names, spec, known, working / "journal.jsonl", process, watch)
     base = evaluations[0]
@@ -180,12 +183,29 @@ def _try(
         return cost(tried[asked.key], base, spec.energy)
 
     start = np.full(len(names), (1 - low) / (high - low))
+    watch(0, {})
     try:
         at(start)
         OPTIMIZERS[spec.chosen_optimizer](at, start, spec.evaluations, spec.seed)
     except _BudgetSpentError:
         pass
     return list(tried.values())
+
+
+def _identity(
+    converted: Converted, spec: SearchSpec, real: RealData | None, images: RealImages | None
+) -> dict[str, Any]:
+    """All that values depend on."""
+    unet, scheduler = converted.unet, scheduler_settings(converted.scheduler)
+    data = None if images is None else images.digest[:16]
+    if real is not None:
+        data = digest(real.network.network, reference=real.reference.mean.tolist())[:16]
+    return {
+        "model": digest(unet, spiking=unet.config["spiking"], scheduler=scheduler)[:16],
+        "data": data,
+        **{field: getattr(spec, field) for field in VALUES},
+        "count": spec.searched,
+    }
 
 
 def _opened(working: Path, identity: Mapping[str, Any]) -> dict[str, Evaluation]:
