@@ -61,6 +61,17 @@ class Firing:
         return self.guidance * weight * (0.5 if self.signed else 1)
 
 
+def charge_of(value: Tensor, unit: Tensor, offset: Tensor) -> Tensor:
+    """(value − offset) / unit, the same to the last bit wherever a neuron is charged once."""
+    return (value - offset).mul_(unit.reciprocal())
+
+
+def round_to_level(value: Tensor, unit: Tensor, offset: Tensor, lowest: int, highest: int) -> Tensor:
+    """Closed form of a neuron with g = 1: offset + unit · clamp(round((value − offset) / unit), lowest, highest)."""
+    level = charge_of(value, unit, offset).round_().clamp_(lowest, highest)
+    return torch.addcmul(offset, level, unit)
+
+
 class FireAll(torch.autograd.Function):
     """All T firing steps of a neuron that is charged once, as one function of value, unit, offset and amplitudes."""
 
@@ -71,15 +82,7 @@ class FireAll(torch.autograd.Function):
         """offset + unit · Σ_t A_t·s_t, shaped as ``value``; amplitudes [T], None: the step weights."""
         ctx.save_for_backward(value, unit, offset, amplitudes)
         ctx.firing = firing
-        charge = (value - offset) / unit
-        if amplitudes is not None:
-            steps = enumerate(_steps(charge, firing))
-            level = torch.stack([amplitudes[step] * spikes for step, (_, spikes) in steps]).sum(0)
-        elif firing.guided:
-            level = _fired(charge, firing)
-        else:
-            level = charge.round_().clamp_(*level_range(firing.weights, firing.signed))
-        return torch.addcmul(offset, level, unit)
+        return torch.addcmul(offset, _level(charge_of(value, unit, offset), amplitudes, firing), unit)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -87,7 +90,7 @@ class FireAll(torch.autograd.Function):
         value, unit, offset, amplitudes = ctx.saved_tensors
         firing: Firing = ctx.firing
         (output,) = gradients
-        charge = (value - offset) / unit
+        charge = charge_of(value, unit, offset)
         by_amplitude = None
         if amplitudes is None and not firing.guided and firing.surrogate == "rectangle":
             clipped = charge.clamp(*level_range(firing.weights, firing.signed))
@@ -100,6 +103,20 @@ class FireAll(torch.autograd.Function):
         by_unit = (output * torch.addcmul(level, passed, charge, value=-1)).sum_to_size(unit.shape)
         by_offset = output.sum_to_size(offset.shape) - by_value.sum_to_size(offset.shape)
         return by_value, by_unit, by_offset, by_amplitude, None
+
+
+def _level(charge: Tensor, amplitudes: Tensor | None, firing: Firing) -> Tensor:
+    """Σ_t A_t·s_t; ``charge`` is overwritten."""
+    if amplitudes is not None:
+        steps = enumerate(_steps(charge, firing))
+        return torch.stack([amplitudes[step] * spikes for step, (_, spikes) in steps]).sum(0)
+    if not firing.guided:
+        return charge.round_().clamp_(*level_range(firing.weights, firing.signed))
+    plain = charge.round().clamp_(*level_range(firing.weights, firing.signed))
+    # A row with g = 1 beside guided ones is unguided to the last bit: midway between two levels the loop fires, and
+    # rounding goes to the even one.
+    unguided = torch.as_tensor(firing.guidance, device=charge.device) == 1
+    return torch.where(unguided, plain, _fired(charge, firing))
 
 
 def _fired(charge: Tensor, firing: Firing) -> Tensor:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ann2snn_diffusion.bptt import FireAll, FireTicks, Firing
+from ann2snn_diffusion.bptt import FireAll, FireTicks, Firing, charge_of, round_to_level
 from ann2snn_diffusion.coding import level_range
 from ann2snn_diffusion.spec import SpikeSpec
 from ann2snn_diffusion.surrogate import Surrogate, spike
@@ -149,7 +149,7 @@ class SpikingNeuron(nn.Module):
     def spikes(self, value: Tensor) -> Tensor:
         """The spike trains [T, B, …] for a value [S·B, …], tick by tick."""
         unit, offset = self.levels(value)
-        charge = (value - offset) * unit.reciprocal()
+        charge = charge_of(value, unit, offset)
         guidance, surrogate = self.condition(value), self.spec.surrogate
         if self.leak is None:
             return spike_train(charge, self.weights, guidance, self.signed, surrogate)
@@ -181,9 +181,3 @@ class SpikingNeuron(nn.Module):
         shape = [len(threshold), *[1] * (value.ndim - 1)]
         shape[self.dim] = threshold.shape[1]
         return (threshold / sum(self.weights)).reshape(shape).to(value.dtype), offset.reshape(shape).to(value.dtype)
-
-
-def round_to_level(value: Tensor, unit: Tensor, offset: Tensor, lowest: int, highest: int) -> Tensor:
-    """Closed form of a neuron with g = 1: offset + unit · clamp(round((value − offset) / unit), lowest, highest)."""
-    level = (value - offset).mul_(unit.reciprocal()).round_().clamp_(lowest, highest)
-    return torch.addcmul(offset, level, unit)

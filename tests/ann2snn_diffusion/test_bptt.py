@@ -53,6 +53,22 @@ def test_charged_once_values_and_gradients_are_those_of_autograd_through_the_loo
     assert_same_gradients(ours, offset + unit * torch.einsum("t,t...->...", used, trains), parameters)
 
 
+@pytest.mark.parametrize(("coding", "signed", "time_steps"), CASES)
+def test_a_row_with_factor_one_beside_guided_ones_is_unguided_to_the_bit(
+    coding: Coding, signed: bool, time_steps: int
+) -> None:
+    weights = step_weights(coding, time_steps)
+    midway = torch.arange(-sum(weights) - 1, sum(weights) + 1) + 0.5  # where rounding and the loop may differ
+    value = torch.cat([midway, 20 * draw(1000, seed=7).float()]).repeat(2, 1)
+    unit, offset = torch.ones(1, 1), torch.zeros(1, 1)
+    unguided: Any = FireAll.apply(value, unit, offset, None, Firing(weights, 1.0, signed, "arctan"))
+    mixed: Any = FireAll.apply(
+        value, unit, offset, None, Firing(weights, torch.tensor([[1.0], [0.8]]), signed, "arctan")
+    )
+    assert torch.equal(mixed[0], unguided[0])
+    assert not torch.equal(mixed[1], unguided[1])
+
+
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize(("leak", "guidance"), [(1.0, 1.0), (0.7, 0.9)])
 @pytest.mark.parametrize("signed", [True, False])

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from ann2snn_diffusion.bptt import round_to_level
 from ann2snn_diffusion.coding import CODINGS, Coding, level_range, step_weights
 from ann2snn_diffusion.neuron import (
     ForwardPass,
     SpikingNeuron,
     analog,
-    round_to_level,
     spike_train,
     spike_train_of_increments,
 )
