@@ -101,11 +101,11 @@ def finetune_to_folder(
         working.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{working} cannot be created: {error.strerror or error}.") from error
-    before = measure_fidelity(unet, converted.scheduler, spec.seed, track)
-    networks = {"ANN": ann, "SNN before": unet}
-    grids = (
-        sample_grids(networks, converted.scheduler, samples, spec.seed, track) if accelerator.is_main_process else {}
-    )
+    before, grids = None, {}
+    if accelerator.is_main_process:
+        before = measure_fidelity(unet, converted.scheduler, spec.seed, track)
+        networks = {"ANN": ann, "SNN before": unet}
+        grids = sample_grids(networks, converted.scheduler, samples, spec.seed, track)
     accelerator.init_trackers("tensorboard")
 
     def look(step: int) -> None:
@@ -118,7 +118,7 @@ def finetune_to_folder(
         look if samples else lambda step: None,
     )  # fmt: skip
     accelerator.end_training()
-    if not accelerator.is_main_process:
+    if before is None:
         return None
     after = measure_fidelity(unet, converted.scheduler, spec.seed, track)
     result = Finetuning(before, after, spec.steps, training_seconds(working))

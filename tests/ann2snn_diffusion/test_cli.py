@@ -1,12 +1,21 @@
+import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from ann2snn_diffusion import cli
+from ann2snn_diffusion.calibrate import CalibrationSpec
+from ann2snn_diffusion.cli.run import resolve, resolve_search, resolve_training
 from ann2snn_diffusion.recipe import RecipeError, read_recipe, recipes
+from ann2snn_diffusion.search_spec import SearchSpec
+from ann2snn_diffusion.spec import SpikeSpec
+from ann2snn_diffusion.training_spec import TrainingSpec
 
 
 @pytest.fixture
@@ -27,6 +36,29 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
 def test_help_comes_without_torch() -> None:
     code = "import sys, ann2snn_diffusion.cli; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "specs"),
+    [("convert", (SpikeSpec, CalibrationSpec)), ("finetune", (TrainingSpec,)), ("search-thresholds", (SearchSpec,))],
+)
+def test_help_names_the_defaults_of_the_specs(command: str, specs: tuple[Any, ...]) -> None:
+    defaults = {field.name: field.default for spec in specs for field in dataclasses.fields(spec)}
+    group: Any = typer.main.get_command(cli.app)
+    told = {}
+    for option in group.commands[command].params:
+        found = re.search(r"\[default: (.*)\]", option.help or "")
+        if found and option.name in defaults:
+            told[option.name] = found[1]
+    assert len(told) > 5
+    for name, text in told.items():
+        value = defaults[name]
+        if isinstance(value, bool):
+            assert text == f"{'' if value else 'no-'}{name.replace('_', '-')}"
+        elif isinstance(value, tuple):
+            assert not value or text == " ".join(map(str, value))
+        elif value:  # 0 and "" stand for a choice that the help tells in words
+            assert text in (str(value), f"{value:g}" if isinstance(value, float) else value), name
 
 
 def test_convert_then_sample(
@@ -116,6 +148,8 @@ def test_recipes_are_found_by_name_and_open_with_their_command() -> None:
         assert command.startswith("# a2s convert ")
         assert command.endswith(f"--recipe {name}")
         assert read_recipe(name)
+        for part in (resolve(name, {}, {}, {}), resolve_training(name, None), resolve_search(name, None)):
+            assert part.seed == 0
 
 
 def test_a_broken_recipe_is_refused(tmp_path: Path) -> None:
