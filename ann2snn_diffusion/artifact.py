@@ -21,8 +21,10 @@ def refuse_existing(folder: Path, force: bool) -> None:
     """Check an output folder before any work is done.
 
     Raises:
-        OutputError: it exists and ``force`` is false, or its parent is not a writable folder.
+        OutputError: it exists and ``force`` is false, it is a file, or it has no name of its own.
     """
+    if folder.name in ("", ".."):
+        raise OutputError(f"{folder} cannot be replaced; name a folder within it.")
     if folder.exists() and not force:
         raise OutputError(f"{folder} exists already; choose another output with -o, or replace it with --force.")
     if folder.exists() and not folder.is_dir():

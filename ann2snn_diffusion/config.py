@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from math import inf
 from typing import Any, TypeVar
 
 from ann2snn_diffusion.errors import A2SError
@@ -39,7 +40,7 @@ def require(holds: bool, field: str, value: Any, expected: str) -> None:
         raise SpecError(f"{field} = {value!r}: expected {expected}.")
 
 
-def is_number(value: Any, low: float, high: float = float("inf"), whole: bool = False) -> bool:
+def is_number(value: Any, low: float, high: float = inf, whole: bool = False) -> bool:
     """``value`` is a finite number in [low, high], not a boolean; a whole one where asked."""
     kinds = int if whole else int | float
-    return isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
+    return isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high and value < inf

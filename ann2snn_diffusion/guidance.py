@@ -11,7 +11,7 @@ charge, above 1 at a higher one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
 STAGES = ("down", "mid", "up")
@@ -31,6 +31,14 @@ def groups(dimension: str, segments: Sequence[int]) -> list[str]:
     """The groups along ``segment``, ``stage`` or ``kind``."""
     members = {"segment": segments, "stage": STAGES, "kind": KINDS}[dimension]
     return [f"{dimension}.{member}" for member in members]
+
+
+def groups_with_sites(dimensions: Sequence[str], sites: Iterable[str], segments: Sequence[int], last: int) -> list[str]:
+    """Along ``dimensions``, the groups whose factor acts on one of ``sites`` below diffusion timestep ``last``."""
+    sites, reached = list(sites), [first for first in segments if first < last]
+    found = [group for dimension in dimensions for group in groups(dimension, segments)]
+    plain = (1.0,) * len(reached)
+    return [group for group in found if any(factors({group: 2.0}, site, reached) != plain for site in sites)]
 
 
 def known_groups(segments: Sequence[int]) -> list[str]:

@@ -47,7 +47,7 @@ class Evaluation:
 def open_journal(file: Path, identity: Mapping[str, Any]) -> list[Evaluation]:
     """What ``file`` holds; a new one begins with ``identity``, on which the values depend.
 
-    A last line that a kill cut short is dropped.
+    A last line that a kill cut short is dropped. A journal without an evaluation belongs to any search.
 
     Raises:
         JournalError: of another model or objective, or no journal.
@@ -62,20 +62,21 @@ def open_journal(file: Path, identity: Mapping[str, Any]) -> list[Evaluation]:
             evaluations = [_evaluation(line) for line in lines[:-1]]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise JournalError(f"{file}: not a journal of a search: {first_line(error)}; remove it.") from error
-        for field, value in wanted.items():
-            if not isinstance(found, dict) or found.get(field) != value:
-                had = found.get(field) if isinstance(found, dict) else found
+        if not isinstance(found, dict):
+            raise JournalError(f"{file}: not a journal of a search: begins with {found!r}; remove it.")
+        for field in sorted(wanted.keys() | found.keys()) if evaluations else ():
+            if found.get(field) != wanted.get(field):
                 raise JournalError(
-                    f"{file}: {field} was {had!r}, now {value!r}; its values belong to another search. "
-                    "Choose another output with -o, or remove the file."
+                    f"{file}: {field} was {found.get(field)!r}, now {wanted.get(field)!r}; its values belong to "
+                    "another search. Choose another output with -o, or remove the file."
                 )
     with new_file(file) as partial:
         partial.write_text("".join(json.dumps(line) + "\n" for line in [wanted, *(e.to_json() for e in evaluations)]))
     return evaluations
 
 
-def append(file: Path, evaluation: Evaluation) -> None:
-    """Add a line.
+def append(file: Path, evaluation: Evaluation) -> Evaluation:
+    """Add a line; hands ``evaluation`` back.
 
     Raises:
         OutputError: it cannot be written.
@@ -85,6 +86,7 @@ def append(file: Path, evaluation: Evaluation) -> None:
             journal.write(json.dumps(evaluation.to_json()) + "\n")
     except OSError as error:
         raise OutputError(f"{file} cannot be written: {error.strerror or error}.") from error
+    return evaluation
 
 
 def _evaluation(line: str) -> Evaluation:

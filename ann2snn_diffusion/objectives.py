@@ -7,6 +7,7 @@ rows tells how much of their difference is chance. Rows are shared among process
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,11 @@ class Objective:
     draw: Callable[[SpikingUNet2DModel], Tensor]
     """Rows [N, …] on the CPU; NaN where the network gave nothing finite."""
     score: Callable[[Tensor], float]
-    """The figure from rows."""
+    """The figure from rows that are finite."""
+
+    def value(self, rows: Tensor) -> float:
+        """The figure from rows; NaN where any is not finite."""
+        return self.score(rows) if torch.isfinite(rows).all() else math.nan
 
 
 @dataclass(frozen=True)
@@ -86,13 +91,54 @@ def objective_of(
         images: for denoise.
 
     Raises:
-        ObjectiveError: real images are needed and not there, or too few.
+        ObjectiveError, SamplingError: see `require_possible`.
     """
-    if spec.objective == "epsilon":
-        return _epsilon(converted, spec, part, process, track)
-    if spec.objective == "denoise":
+    require_possible(converted, spec, real, images)
+    if real is not None and spec.objective in ("fid", "kid"):
+        return _distance(converted, spec, part, process, real)
+    if images is not None and spec.objective == "denoise":
         return _denoise(converted, spec, part, process, images)
-    return _distance(converted, spec, part, process, real)
+    return _epsilon(converted, spec, part, process, track)
+
+
+def require_possible(
+    converted: Converted, spec: SearchSpec, real: RealData | None = None, images: RealImages | None = None
+) -> None:
+    """Check that an objective can be computed, in the search and on held-out rows, before any work is done.
+
+    Raises:
+        ObjectiveError: real images are needed and not there, or too few; too few states or images are asked for; more
+            denoising steps than the scheduler has.
+        SamplingError: unknown scheduler.
+    """
+    name = spec.objective
+    least, why = 1, ""
+    if name == "epsilon":
+        least, why = len(_levels(converted)), "a state in each noise level"
+    elif name == "denoise":
+        if images is None:
+            raise ObjectiveError("objective = 'denoise': expected images; name them with --data.")
+        if len(images) < spec.searched + spec.judged:
+            raise ObjectiveError(
+                f"{images.name}: {len(images)} images; denoise needs {spec.searched + spec.judged}, "
+                f"{spec.searched} to search with (count) and {spec.judged} others to judge by (held_out)."
+            )
+    else:
+        if real is None:
+            raise ObjectiveError(f"objective = {name!r}: expected real images; name them with --data.")
+        if name == "fid":
+            least, why = real.network.width + 1, f"more images than the {real.network.width} features"
+        most = choose_scheduler(converted.scheduler, spec.scheduler).config.num_train_timesteps
+        if spec.steps > most:
+            raise ObjectiveError(f"steps = {spec.steps}: expected at most {most}, the scheduler's diffusion timesteps.")
+    for field, count in (("count", spec.searched), ("held_out", spec.judged)):
+        if count < least:
+            raise ObjectiveError(f"{field} = {count}: expected at least {least}: {name} needs {why}.")
+
+
+def _levels(converted: Converted) -> list[int]:
+    scheduler: Any = converted.scheduler
+    return [start for start in LEVEL_STARTS if start < len(scheduler.alphas_cumprod)]
 
 
 def sampling_states(unet: SpikingUNet2DModel, scheduler: Any, count: int, seed: int, part: int, track: Track) -> States:
@@ -118,11 +164,7 @@ def _epsilon(converted: Converted, spec: SearchSpec, part: int, process: Partial
 
     Errors differ by a factor of 500 between noise levels; in their sum those at high noise, which cost FID, vanish.
     """
-    unet, count = converted.unet, _count(spec, part)
-    last = len(converted.scheduler.alphas_cumprod)  # pyright: ignore[reportAttributeAccessIssue]
-    levels = [start for start in LEVEL_STARTS if start < last]
-    if count < len(levels):
-        raise ObjectiveError(f"count = {count}: epsilon needs a state in each of {len(levels)} noise levels.")
+    unet, count, levels = converted.unet, _count(spec, part), _levels(converted)
     states = sampling_states(unet, converted.scheduler, count, spec.seed, part, track)
     level = torch.bucketize(states.diffusion_timesteps.cpu(), torch.tensor(levels[1:]), right=True)
 
@@ -151,17 +193,10 @@ def error_over_levels(rows: Tensor) -> float:
     return (sums[0][present] / sums[1][present]).log().mean().exp().item()
 
 
-def _denoise(
-    converted: Converted, spec: SearchSpec, part: int, process: PartialState, images: RealImages | None
-) -> Objective:
+def _denoise(converted: Converted, spec: SearchSpec, part: int, process: PartialState, images: RealImages) -> Objective:
     """The DDPM loss (arXiv 2006.11239, eq. 14)."""
-    if images is None:
-        raise ObjectiveError("objective = 'denoise': expected images; name them with --data.")
-    needed = spec.searched + spec.judged
-    if len(images) < needed:
-        raise ObjectiveError(f"{images.name}: {len(images)} images; denoise with this count needs {needed}.")
     order = torch.randperm(len(images), generator=stream(spec.seed, SEARCHED)).tolist()
-    rows = order[: spec.searched] if part == SEARCHED else order[spec.searched : needed]
+    rows = order[: spec.searched] if part == SEARCHED else order[spec.searched : spec.searched + spec.judged]
     pixels = torch.stack([images[row] for row in rows])
     noisy = add_noise(pixels, converted.unet, converted.scheduler, stream(spec.seed, part))
     states = States(noisy.states, noisy.diffusion_timesteps, noisy.class_labels)
@@ -176,17 +211,9 @@ def _denoise(
     return Objective("DDPM loss", draw, lambda losses: losses.mean().item())
 
 
-def _distance(
-    converted: Converted, spec: SearchSpec, part: int, process: PartialState, real: RealData | None
-) -> Objective:
+def _distance(converted: Converted, spec: SearchSpec, part: int, process: PartialState, real: RealData) -> Objective:
     """FID or KID of images drawn from equal noise, as an evaluation computes them."""
-    if real is None:
-        raise ObjectiveError(f"objective = {spec.objective!r}: expected real images; name them with --data.")
     count = _count(spec, part)
-    if count <= real.network.width:
-        raise ObjectiveError(
-            f"count = {count}: {spec.objective} on {real.network.width} features needs more images than that."
-        )
     scheduler = choose_scheduler(converted.scheduler, spec.scheduler)
     first = FIRST_IMAGE[part] + spec.seed
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import product
 from types import MappingProxyType
 from typing import Any
 
@@ -31,13 +32,20 @@ def _bounded(function: Function, start: Point, evaluations: int, seed: int) -> A
     )
 
 
-def _grid(function: Function, start: Point, evaluations: int, seed: int) -> Any:
-    """As many equal steps along each dimension as the budget allows, both ends included."""
+def _grid(function: Function, start: Point, evaluations: int, seed: int) -> None:
+    """Equal steps along each dimension, both ends included: the most that the budget allows beside the start."""
     del seed
-    dimensions = len(start)
-    steps = max(2, int((evaluations + 0.5) ** (1 / dimensions)))
-    ranges = (slice(0, 1, complex(0, steps)),) * dimensions
-    return optimize.brute(lambda position: function(np.atleast_1d(position)), ranges, finish=None)
+    steps = 2
+    while _grid_points(steps + 1, start) <= evaluations:
+        steps += 1
+    for position in product(np.linspace(0, 1, steps), repeat=len(start)):
+        function(np.array(position))
+
+
+def _grid_points(steps: int, start: Point) -> int:
+    """Points of a grid and the start, which may be one of them."""
+    on_grid = np.isclose(start * (steps - 1) % 1, 0) | np.isclose(start * (steps - 1) % 1, 1)
+    return steps ** len(start) + (not on_grid.all())
 
 
 def _minimize(
@@ -55,10 +63,11 @@ def _nelder_mead(function: Function, start: Point, evaluations: int, seed: int) 
 
 
 def _differential_evolution(function: Function, start: Point, evaluations: int, seed: int) -> Any:
-    # Some ten generations within the budget; SciPy never lets a population have fewer than five members.
+    # Some ten generations within the budget; SciPy never lets a population have fewer than five members. Costs differ
+    # by percents, which its tolerance would take for convergence.
     members = max(1, evaluations // (10 * len(start)))
     return optimize.differential_evolution(
-        function, [(0, 1)] * len(start), x0=start, popsize=members, maxiter=evaluations, rng=seed, polish=False
+        function, [(0, 1)] * len(start), x0=start, popsize=members, maxiter=evaluations, rng=seed, tol=0, polish=False
     )
 
 

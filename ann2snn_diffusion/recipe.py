@@ -43,9 +43,9 @@ def section(recipe: dict[str, Any], name: str, overrides: dict[str, Any]) -> dic
     """One table of a recipe; overrides that are not None win.
 
     Raises:
-        SpecError: the recipe has a table or key at top level that no command knows.
+        SpecError: the recipe has a table or key at top level that no command knows, or a key that is no table.
     """
-    for key in recipe:
-        if key not in TABLES:
+    for key, table in recipe.items():
+        if key not in TABLES or not isinstance(table, dict):
             raise SpecError(f"recipe: unknown table {key!r}; expected {', '.join(f'[{name}]' for name in TABLES)}.")
     return recipe.get(name, {}) | {key: value for key, value in overrides.items() if value is not None}

@@ -6,11 +6,16 @@ import dataclasses
 import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from diffusers import UNet2DModel
+from torch import Tensor
 
 from ann2snn_diffusion.artifact import new_folder
 from ann2snn_diffusion.fidelity import measure_fidelity
 from ann2snn_diffusion.progress import Track, silent
 from ann2snn_diffusion.result import sample_grids, write_result
+from ann2snn_diffusion.sample import NotFiniteError
 from ann2snn_diffusion.search_plots import plot_curve, plot_map, plot_trade_off
 from ann2snn_diffusion.search_spec import SearchSpec
 from ann2snn_diffusion.source import Converted
@@ -37,10 +42,10 @@ def write_search(
     unet, scheduler = converted.unet, converted.scheduler
     report = measure_fidelity(unet, scheduler, spec.seed, track)
     unet.guidance = search.evaluations[0].guidance
-    networks = {"ANN": unet.ann(), "SNN, factor 1": unet}
-    grids = sample_grids(networks, scheduler, samples, spec.seed, track)
+    grids = _pictures("ANN", unet.ann(), scheduler, samples, spec.seed, track)
+    grids |= _pictures("SNN, factor 1", unet, scheduler, samples, spec.seed, track)
     unet.guidance = search.winner.guidance
-    grids |= sample_grids({"SNN, the winner's factors": unet}, scheduler, samples, spec.seed, track)
+    grids |= _pictures("SNN, the winner's factors", unet, scheduler, samples, spec.seed, track)
     unet.guidance = search.guidance
     provenance = {
         "source": converted.name,
@@ -60,3 +65,13 @@ def write_search(
         title = f"{converted.name}, {unet.spec.coding}, T = {unet.spec.time_steps}: {search.objective}"
         (plot_map if len(search.groups) > 1 else plot_curve)(folder / "search.png", search, title)
         plot_trade_off(folder / "trade_off.png", search, title)
+
+
+def _pictures(
+    title: str, network: UNet2DModel, scheduler: Any, count: int, seed: int, track: Track
+) -> dict[str, Tensor]:
+    """A grid of samples; none where a sample is not finite: a picture less, not a result less."""
+    try:
+        return sample_grids({title: network}, scheduler, count, seed, track)
+    except NotFiniteError:
+        return {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 from typing import Literal, get_args
 
 from ann2snn_diffusion.config import is_number, require
@@ -13,8 +12,12 @@ from ann2snn_diffusion.optimizers import OPTIMIZERS
 ObjectiveName = Literal["epsilon", "denoise", "fid", "kid"]
 COUNTS: dict[str, int] = {"epsilon": 112, "denoise": 256, "fid": 512, "kid": 512}
 """States or images behind one value, unless told."""
-HELD_OUT: dict[str, int] = {"epsilon": 448, "denoise": 1024, "fid": 512, "kid": 512}
-"""States or images behind the verdict, unless told."""
+HELD_OUT: dict[str, int] = {"epsilon": 4, "denoise": 4, "fid": 1, "kid": 1}
+"""How many times as many are behind the verdict, unless told."""
+FEWEST_HELD_OUT = 14
+"""Rows that an interval is bootstrapped from at the least."""
+NARROWEST = 1e-3
+"""Least bound, and least distance between bounds."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +31,21 @@ class SearchSpec:
     by: tuple[str, ...] = ()
     """Dimensions that have a factor for each of their groups: segment, stage, kind. Empty: one factor for all sites."""
     optimizer: str = ""
-    """As `ann2snn_diffusion.optimizers` names them; empty: bounded for one factor, powell for several."""
+    """As `ann2snn_diffusion.optimizers` names them; empty: bounded for one factor, cobyqa for several."""
     bounds: tuple[float, float] = (0.9, 1.1)
     """Range of every factor; 1 lies within."""
     evaluations: int = 40
     """Settings of the factors that are tried at most, factor 1 included."""
     minutes: float = 0
-    """Time that trying them takes at most, over all runs; 0: no limit."""
+    """Time over all runs after which no more are tried; 0: no limit."""
     objective: ObjectiveName = "epsilon"
     """epsilon: relative error to the ANN's ε on sampling states, geometric mean over noise levels. denoise: the DDPM
     loss on images. fid, kid: of images drawn."""
     count: int = 0
     """States or images behind one value; 0: 112 for epsilon, 256 for denoise, 512 for fid and kid."""
     held_out: int = 0
-    """Other states or images that the winner is judged on; 0: 448 for epsilon, 1024 for denoise, 512 for fid, kid."""
+    """Other states or images that the winner is judged on; 0: four times ``count`` for epsilon and denoise, as many for
+    fid and kid."""
     energy: float = 0
     """Weight of relative spikes per image beside the relative objective."""
     scheduler: str = "ddim"
@@ -56,15 +60,17 @@ class SearchSpec:
     """Of all states, images and of the optimizer."""
 
     def __post_init__(self) -> None:
+        require(isinstance(self.by, tuple), "by", self.by, "a list of dimensions: " + ", ".join(DIMENSIONS))
         for name in self.by:
             require(name in DIMENSIONS, "by", name, "one of " + ", ".join(DIMENSIONS))
         require(len(set(self.by)) == len(self.by), "by", self.by, "each dimension once")
         require(self.optimizer in ("", *OPTIMIZERS), "optimizer", self.optimizer, "one of " + ", ".join(OPTIMIZERS))
         single = self.optimizer == "bounded" and self.by
         require(not single, "optimizer", self.optimizer, "another one beside --by: bounded finds one factor only")
-        pair = len(self.bounds) == 2 and all(is_number(bound, 0) for bound in self.bounds)
-        ascending = pair and 0 < self.bounds[0] < self.bounds[1] < inf
-        require(ascending, "bounds", self.bounds, "two ascending finite numbers above 0")
+        pair = isinstance(self.bounds, tuple) and len(self.bounds) == 2
+        numbers = pair and all(is_number(bound, NARROWEST) for bound in self.bounds)
+        apart = numbers and self.bounds[0] + NARROWEST <= self.bounds[1]
+        require(apart, "bounds", self.bounds, f"two ascending numbers, from {NARROWEST} on and as far apart")
         require(
             self.bounds[0] <= 1 <= self.bounds[1], "bounds", self.bounds,
             "a range around 1: the unguided network is what every factor is compared with",
@@ -72,18 +78,21 @@ class SearchSpec:
         choices = get_args(ObjectiveName)
         require(self.objective in choices, "objective", self.objective, "one of " + ", ".join(choices))
         for field in ("minutes", "energy"):
-            finite = is_number(getattr(self, field), 0) and getattr(self, field) < inf
-            require(finite, field, getattr(self, field), "a finite number from 0")
+            require(is_number(getattr(self, field), 0), field, getattr(self, field), "a finite number from 0")
+        require(isinstance(self.scheduler, str), "scheduler", self.scheduler, "a name such as ddim")
         for field, low in {
             "evaluations": 2, "count": 0, "held_out": 0, "steps": 1, "batch_size": 1, "bootstrap": 2, "seed": 0,
         }.items():  # fmt: skip
             value = getattr(self, field)
             require(is_number(value, low, whole=True), field, value, f"a whole number from {low}")
+        require(self.objective != "kid" or self.seed < 2**32, "seed", self.seed, "less than 2³² beside kid")
+        fewest = self.judged >= FEWEST_HELD_OUT
+        require(fewest, "held_out", self.judged, f"at least {FEWEST_HELD_OUT}: fewer give no interval")
 
     @property
     def chosen_optimizer(self) -> str:
         """The optimizer in use."""
-        return self.optimizer or ("powell" if self.by else "bounded")
+        return self.optimizer or ("cobyqa" if self.by else "bounded")
 
     @property
     def searched(self) -> int:
@@ -93,4 +102,4 @@ class SearchSpec:
     @property
     def judged(self) -> int:
         """States or images behind the verdict."""
-        return self.held_out or HELD_OUT[self.objective]
+        return self.held_out or HELD_OUT[self.objective] * self.searched

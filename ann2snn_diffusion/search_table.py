@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -30,7 +29,7 @@ def print_search(console: Console, search: Search) -> None:
 def curve_table(search: Search) -> Table:
     """One factor: a row a setting, by factor; where there are many, the best ones and factor 1."""
     (group,) = search.groups
-    shown = sorted(_best(search.evaluations), key=lambda one: one.guidance[group])
+    shown = sorted(_best(search), key=lambda one: one.guidance[group])
     rows = Table("factor", search.objective, "relative to 1", "spikes", box=SIMPLE_HEAD)
     for one in shown:
         mark = " ← best" if one is search.winner else ""
@@ -52,17 +51,18 @@ def verdict_line(search: Search) -> str:
     verdict = search.verdict
     if verdict is None:
         return "Nothing tried is better than factor 1; factor 1 is stored."
+    measured = f"Held out, {verdict.count} others: {search.objective} {verdict.at_one:.5g} → {verdict.at_winner:.5g}, "
+    if verdict.interval is None:
+        return measured + "not finite; factor 1 is stored."
     low, high = verdict.interval
-    measured = (
-        f"Held out, {verdict.count} others: {search.objective} {verdict.at_one:.5g} → {verdict.at_winner:.5g}, "
-        f"difference {verdict.difference:+.3g} ({low:+.3g} … {high:+.3g}): "
-    )
+    measured += f"difference {verdict.difference:+.3g} ({low:+.3g} … {high:+.3g})"
+    measured += f", spikes weigh {-verdict.saved * abs(verdict.at_one):+.3g}: " if verdict.saved else ": "
     if verdict.wins:
         return measured + "a gain; the winner's factors are stored."
     return measured + "no gain beyond chance; factor 1 is stored."
 
 
-def _best(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    worse_last = sorted(evaluations, key=lambda one: math.inf if math.isnan(one.value) else one.value)
-    shown = worse_last[:SHOWN]
-    return shown if evaluations[0] in shown else [*shown, evaluations[0]]
+def _best(search: Search) -> list[Evaluation]:
+    """Those of least value, and in any case factor 1 and the winner."""
+    worse_last = sorted(search.evaluations, key=lambda one: math.inf if math.isnan(one.value) else one.value)
+    return [*worse_last[:SHOWN], *(one for one in worse_last[SHOWN:] if one in (search.evaluations[0], search.winner))]

@@ -77,8 +77,12 @@ class SpikeSpec:
         known = known_groups(self.segments)
         for group, factor in by_group(self.guidance).items():
             require(group in known, "guidance", group, "groups among " + ", ".join(known))
-            positive = is_number(factor, 0) and 0 < factor < float("inf")
-            require(positive, "guidance", self.guidance, "factors that are finite numbers above 0")
+            require(
+                is_number(factor, 0) and factor > 0,
+                "guidance",
+                self.guidance,
+                "factors that are finite numbers above 0",
+            )
 
     @property
     def weights(self) -> tuple[int, ...]:

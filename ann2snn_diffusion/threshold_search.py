@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
@@ -19,10 +17,18 @@ from ann2snn_diffusion.artifact import OutputError, refuse_existing, refuse_file
 from ann2snn_diffusion.datasets import RealImages
 from ann2snn_diffusion.digest import digest
 from ann2snn_diffusion.errors import A2SError
-from ann2snn_diffusion.guidance import groups
+from ann2snn_diffusion.guidance import groups_with_sites
 from ann2snn_diffusion.journal import Evaluation, append, open_journal
 from ann2snn_diffusion.noise_levels import LEVEL_STARTS
-from ann2snn_diffusion.objectives import JUDGED, SEARCHED, Objective, States, objective_of, sampling_states
+from ann2snn_diffusion.objectives import (
+    JUDGED,
+    SEARCHED,
+    Objective,
+    States,
+    objective_of,
+    require_possible,
+    sampling_states,
+)
 from ann2snn_diffusion.optimizers import OPTIMIZERS, Point
 from ann2snn_diffusion.progress import Track, silent
 from ann2snn_diffusion.real_data import RealData
@@ -30,11 +36,9 @@ from ann2snn_diffusion.sample import scheduler_settings
 from ann2snn_diffusion.search_spec import SearchSpec
 from ann2snn_diffusion.source import Converted
 from ann2snn_diffusion.spike_count import spikes_per_image
-from ann2snn_diffusion.unet import SpikingUNet2DModel
+from ann2snn_diffusion.unet import SpikingUNet2DModel, architecture
 from ann2snn_diffusion.verdict import Verdict, cost, judge
 
-VALUES = ("objective", "count", "energy", "scheduler", "steps", "batch_size", "seed")
-"""The fields of a SearchSpec that values depend on; the others may differ when a search goes on."""
 DIGITS = 6
 """Decimals of a factor."""
 
@@ -61,6 +65,8 @@ class Search:
     winner: Evaluation
     verdict: Verdict | None
     """None where nothing tried was better than factor 1."""
+    identity: dict[str, Any]
+    """All that values depend on."""
 
     @property
     def guidance(self) -> dict[str, float]:
@@ -69,8 +75,9 @@ class Search:
         return self.winner.guidance if wins else self.evaluations[0].guidance
 
     def relative_value(self, evaluation: Evaluation) -> float:
-        """The objective over that at factor 1."""
-        return evaluation.value / abs(self.evaluations[0].value)
+        """The objective over that at factor 1, which is 1 even where a KID is negative."""
+        base = self.evaluations[0].value
+        return 1 + (evaluation.value - base) / abs(base)
 
     def relative_spikes(self, evaluation: Evaluation) -> float:
         """Spikes over those at factor 1."""
@@ -81,8 +88,9 @@ class Search:
         return {
             "objective": self.objective,
             "groups": list(self.groups),
+            "identity": self.identity,
             "winner": self.winner.to_json(),
-            "verdict": None if self.verdict is None else dataclasses.asdict(self.verdict),
+            "verdict": None if self.verdict is None else self.verdict.to_dict(),
             "stored": self.guidance,
             "evaluations": [evaluation.to_json() for evaluation in self.evaluations],
         }
@@ -114,18 +122,20 @@ def search_thresholds(
     Raises:
         OutputError: ``output`` exists, or the journal cannot be written.
         JournalError: the journal there is of another search.
-        ObjectiveError: the objective cannot be computed from what there is.
-        SearchError: the unguided network gives nothing finite.
+        ObjectiveError, SamplingError: the objective cannot be computed from what there is.
+        SearchError: the unguided network gives nothing finite; no site in any of the groups; a grid beyond the budget.
     """
     refuse_existing(output, force)
+    require_possible(converted, spec, real, images)
     working = search_folder(output)
     refuse_file(working)
     unet = converted.unet
     unet.guidance = 1.0
+    names = _groups(converted, spec)
     objective = objective_of(converted, spec, SEARCHED, process, real, images, track)
     counted = sampling_states(unet, converted.scheduler, len(LEVEL_STARTS), spec.seed, SEARCHED, silent)
-    known = _everywhere(lambda: _opened(working, _identity(converted, spec, real, images)), process)
-    names = tuple(group for dimension in spec.by for group in groups(dimension, unet.spec.segments)) or ("all",)
+    identity = _identity(converted, spec, real, images)
+    known = _everywhere(lambda: _opened(working, identity), process)
     evaluations = _try(unet, objective, counted, names, spec, known, working / "journal.jsonl", process, watch)
     base = evaluations[0]
     winner = min(evaluations, key=lambda evaluation: cost(evaluation, base, spec.energy))
@@ -133,7 +143,7 @@ def search_thresholds(
     if cost(winner, base, spec.energy) < cost(base, base, spec.energy):
         held_out = objective_of(converted, spec, JUDGED, process, real, images, track)
         verdict = judge(unet, held_out, base, winner, spec, track)
-    search = Search(objective.name, names, tuple(evaluations), winner, verdict)
+    search = Search(objective.name, names, tuple(evaluations), winner, verdict, identity)
     unet.guidance = search.guidance
     return search
 
@@ -156,7 +166,7 @@ def _try(
     def evaluate(factors: dict[str, float]) -> Evaluation:
         started = time.perf_counter()
         unet.guidance = factors
-        value = objective.score(rows) if torch.isfinite(rows := objective.draw(unet)).all() else math.nan
+        value = objective.value(objective.draw(unet))
         spikes = spikes_per_image(unet, counted.states, counted.diffusion_timesteps, counted.class_labels)
         return Evaluation(factors, value, spikes, round(time.perf_counter() - started, 3))
 
@@ -170,9 +180,7 @@ def _try(
             if asked.key not in known:
                 found = evaluate(asked.guidance)
                 # One process's clock and last bits count for all, so that all ask for the same points.
-                known[asked.key] = _everywhere(lambda: found, process)
-                if process.is_main_process:
-                    append(journal, known[asked.key])
+                known[asked.key] = _everywhere(lambda: append(journal, found), process)
             tried[asked.key] = known[asked.key]
             base = next(iter(tried.values()))
             best = min(tried.values(), key=lambda one: cost(one, base, spec.energy))
@@ -192,23 +200,46 @@ def _try(
     return list(tried.values())
 
 
+def _groups(converted: Converted, spec: SearchSpec) -> tuple[str, ...]:
+    if not spec.by:
+        return ("all",)
+    unet, scheduler = converted.unet, converted.scheduler
+    last = len(scheduler.alphas_cumprod)  # pyright: ignore[reportAttributeAccessIssue]
+    found = groups_with_sites(spec.by, unet.neurons(), unet.spec.segments, last)
+    if not found:
+        raise SearchError(f"by = {', '.join(spec.by)}: this model has no site in any of these groups.")
+    fewest = 2 ** len(found) + 1
+    if spec.optimizer == "grid" and spec.evaluations < fewest:
+        raise SearchError(
+            f"evaluations = {spec.evaluations}: a grid of {len(found)} factors needs at least {fewest}; "
+            "choose another --optimizer, or fewer groups."
+        )
+    return tuple(found)
+
+
 def _identity(
     converted: Converted, spec: SearchSpec, real: RealData | None, images: RealImages | None
 ) -> dict[str, Any]:
-    """All that values depend on."""
-    unet, scheduler = converted.unet, scheduler_settings(converted.scheduler)
-    data = None if images is None else images.digest[:16]
+    """All that values depend on; what else a SearchSpec has may differ when a search goes on."""
+    unet, scheduler = converted.unet, converted.scheduler
+    settings = {
+        "architecture": architecture(unet), "spiking": unet.config["spiking"], "scheduler": type(scheduler).__name__,
+        "noise": scheduler_settings(scheduler),
+    }  # fmt: skip
+    identity = {"model": digest(unet, **settings)[:16], "device": unet.device.type, "objective": spec.objective}
+    identity |= {"count": spec.searched, "batch_size": spec.batch_size, "seed": spec.seed}
+    if images is not None:
+        identity |= {"data": images.name, "data_digest": images.digest[:16]}
     if real is not None:
         data = digest(real.network.network, reference=real.reference.mean.tolist())[:16]
-    return {
-        "model": digest(unet, spiking=unet.config["spiking"], scheduler=scheduler)[:16],
-        "data": data,
-        **{field: getattr(spec, field) for field in VALUES},
-        "count": spec.searched,
-    }
+        identity |= {"data": real.reference.name, "features": real.network.name, "data_digest": data}
+        identity |= {"sampler": spec.scheduler, "steps": spec.steps}
+    return identity
 
 
 def _opened(working: Path, identity: Mapping[str, Any]) -> dict[str, Evaluation]:
+    if (working / "model_index.json").exists():
+        raise OutputError(f"{working} is a model; its name is taken for this search's journal: choose another output.")
     try:
         working.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -28,10 +30,17 @@ class Verdict:
     at_winner: float
     difference: float
     """``at_winner`` − ``at_one``."""
-    interval: tuple[float, float]
-    """95 %, bootstrapped in pairs."""
+    interval: tuple[float, float] | None
+    """95 %, bootstrapped in pairs; None where the difference is not finite."""
     wins: bool
     """All of the interval is a gain, what the energy term adds included."""
+    saved: float
+    """What the energy term adds: relative spikes saved times its weight, 0 without one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: null for NaN."""
+        fields = dataclasses.asdict(self).items()
+        return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields}
 
 
 def cost(evaluation: Evaluation, base: Evaluation, energy: float) -> float:
@@ -56,7 +65,11 @@ def judge(
         unet.guidance = evaluation.guidance
         rows.append(objective.draw(unet))
         advance()
-    at_one, at_winner = (objective.score(part) for part in rows)
+    saved = spec.energy * (1 - winner.spikes / max(base.spikes, 1))
+    at_one, at_winner = (objective.value(part) for part in rows)
+    difference = at_winner - at_one
+    if not math.isfinite(difference):
+        return Verdict(len(rows[0]), at_one, at_winner, difference, None, False, saved)
     generator = stream(spec.seed, JUDGED, 1)
     drawn = []
     advance = track("bootstrap", spec.bootstrap)
@@ -65,7 +78,5 @@ def judge(
         first, second = (objective.score(part[again]) for part in rows)
         drawn.append(second - first)
         advance()
-    difference = at_winner - at_one
     low, high = interval(difference, torch.tensor(drawn))
-    saved = spec.energy * (winner.spikes / max(base.spikes, 1) - 1)
-    return Verdict(len(rows[0]), at_one, at_winner, difference, (low, high), high / abs(at_one) + saved < 0)
+    return Verdict(len(rows[0]), at_one, at_winner, difference, (low, high), high < saved * abs(at_one), saved)

@@ -17,6 +17,7 @@ app = typer.Typer(
     name="a2s",
     help="Pretrained diffusers DDPMs become spiking U-Nets at 4 time steps.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # rich's own takes "[default: 4]" for a style, and drops it
     pretty_exceptions_enable=False,
 )
 app.command()(convert)

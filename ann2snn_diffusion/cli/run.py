@@ -43,7 +43,7 @@ def resolve_training(recipe: str | None, seed: int | None, **flags: Any) -> Trai
         SpecError, RecipeError: an unknown or impossible value.
     """
     tables = read_recipe(recipe) if recipe else {}
-    return build(TrainingSpec, section(tables, "training", flags) | {"seed": _seed(tables, {"seed": seed})})
+    return build(TrainingSpec, _seeded(tables, "training", seed, flags))
 
 
 def resolve_search(recipe: str | None, seed: int | None, **flags: Any) -> SearchSpec:
@@ -53,7 +53,13 @@ def resolve_search(recipe: str | None, seed: int | None, **flags: Any) -> Search
         SpecError, RecipeError: an unknown or impossible value.
     """
     tables = read_recipe(recipe) if recipe else {}
-    return build(SearchSpec, section(tables, "search", flags) | {"seed": _seed(tables, {"seed": seed})})
+    return build(SearchSpec, _seeded(tables, "search", seed, flags))
+
+
+def _seeded(tables: dict[str, Any], name: str, seed: int | None, flags: dict[str, Any]) -> dict[str, Any]:
+    values = section(tables, name, flags)
+    require("seed" not in values, f"recipe [{name}]", "seed", "it in the table [run]")
+    return values | {"seed": _seed(tables, {"seed": seed})}
 
 
 def _seed(tables: dict[str, Any], overrides: dict[str, Any]) -> int:
@@ -88,6 +94,6 @@ def usable_device(device: str) -> None:
     import torch
 
     try:
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError):
         raise SpecError(f"device = {device!r}: not usable here; try --device cpu.") from None

@@ -26,7 +26,7 @@ def search_thresholds(
         str | None,
         typer.Option(
             help="bounded, grid, powell, nelder-mead, cobyqa, differential-evolution or direct.  "
-            "[default: bounded for one factor, powell for several]"
+            "[default: bounded for one factor, cobyqa for several]"
         ),
     ] = None,
     bounds: Annotated[
@@ -35,7 +35,9 @@ def search_thresholds(
     evaluations: Annotated[
         int | None, typer.Option(help="Settings that are tried at most, factor 1 included.  [default: 40]")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Trying takes no longer.  [default: no limit]")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="No more are tried after that time.  [default: no limit]")
+    ] = None,
     count: Annotated[
         int | None,
         typer.Option(
@@ -45,7 +47,8 @@ def search_thresholds(
         ),
     ] = None,
     held_out: Annotated[
-        int | None, typer.Option(help="Others that the winner is judged on.  [default: 448, 1024, 512]")
+        int | None,
+        typer.Option(help="Others that the winner is judged on.  [default: 4 times --count; as many for fid and kid]"),
     ] = None,
     energy: Annotated[
         float | None, typer.Option(help="Weight of relative spikes beside the relative objective.  [default: 0]")
@@ -78,11 +81,14 @@ def search_thresholds(
 ) -> None:
     """Search threshold guidance: factors on the firing condition, judged on what the search never saw.
 
+    A guidance that the model has already is set aside.
+
     Stop it at any time: the same command goes on from its journal. Several processes share the drawing:
     accelerate launch --num_processes 2 -m ann2snn_diffusion.cli search-thresholds …; torchrun --nproc_per_node 2 on
     CPUs
     """
     from ann2snn_diffusion.cli.run import resolve_search, usable_device
+    from ann2snn_diffusion.config import require
 
     spec = resolve_search(
         recipe,
@@ -101,6 +107,11 @@ def search_thresholds(
         bootstrap=bootstrap,
         seed=seed,
     )
+
+    needs_data = spec.objective != "epsilon"
+    require(data is None or needs_data, "data", data, "--objective denoise, fid or kid beside it")
+    distance = spec.objective in ("fid", "kid")
+    require(features is None or distance, "features", features, "--objective fid or kid beside it")
 
     from accelerate import PartialState
 
@@ -126,11 +137,13 @@ def search_thresholds(
     unet, real, images = converted.unet, None, None
     with progress_bars() as progress:
         track = tracking(progress) if process.is_main_process else silent
-        if spec.objective in ("fid", "kid"):
-            real = reference_data(converted, data, data_root, features, inception_weights, spec.searched, track)
-        elif spec.objective == "denoise" and data is not None:
-            images = training_images(data, data_root, unet.config["in_channels"], sample_size(unet))
-        watch = figures_bar(progress, "thresholds", spec.evaluations)
+        with process.main_process_first():  # which downloads, and keeps features
+            if distance:
+                real = reference_data(converted, data, data_root, features, inception_weights, spec.searched, track)
+            elif data is not None:
+                images = training_images(data, data_root, unet.config["in_channels"], sample_size(unet))
+        bar = figures_bar(progress, "thresholds", spec.evaluations)
+        watch = bar if process.is_main_process else lambda count, best: None
         try:
             found = search(converted, result_folder, spec, process, real, images, force, track, watch)
             if process.is_main_process:

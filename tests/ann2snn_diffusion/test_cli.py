@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import typer
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from typer.testing import CliRunner
 
 from ann2snn_diffusion import cli
 from ann2snn_diffusion.calibrate import CalibrationSpec
@@ -42,7 +43,10 @@ def test_help_comes_without_torch() -> None:
     ("command", "specs"),
     [("convert", (SpikeSpec, CalibrationSpec)), ("finetune", (TrainingSpec,)), ("search-thresholds", (SearchSpec,))],
 )
-def test_help_names_the_defaults_of_the_specs(command: str, specs: tuple[Any, ...]) -> None:
+def test_help_names_the_defaults_of_the_specs(
+    monkeypatch: pytest.MonkeyPatch, command: str, specs: tuple[Any, ...]
+) -> None:
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 200)
     defaults = {field.name: field.default for spec in specs for field in dataclasses.fields(spec)}
     group: Any = typer.main.get_command(cli.app)
     told = {}
@@ -51,7 +55,9 @@ def test_help_names_the_defaults_of_the_specs(command: str, specs: tuple[Any, ..
         if found and option.name in defaults:
             told[option.name] = found[1]
     assert len(told) > 5
+    printed = re.sub(r"[\s│]+", " ", CliRunner().invoke(cli.app, [command, "--help"]).output)
     for name, text in told.items():
+        assert f"[default: {text}]" in printed
         value = defaults[name]
         if isinstance(value, bool):
             assert text == f"{'' if value else 'no-'}{name.replace('_', '-')}"

@@ -19,6 +19,7 @@ from ann2snn_diffusion import SpikingUNet2DModel, cli, threshold_search
 from ann2snn_diffusion.calibrate import CalibrationSpec
 from ann2snn_diffusion.conversion import convert_to_folder
 from ann2snn_diffusion.objectives import Objective
+from ann2snn_diffusion.sample import NotFiniteError
 from ann2snn_diffusion.source import Source
 from ann2snn_diffusion.spec import SpikeSpec
 from tests.ann2snn_diffusion.test_cli import run
@@ -38,7 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     convert_to_folder(source, folder / "snn", SpikeSpec(segments=(0, 300)), quick, samples=0)
     (folder / "images").mkdir()
     generator = np.random.default_rng(0)
-    for index in range(12):
+    for index in range(20):
         picture = Image.fromarray(generator.integers(256, size=(8, 8), dtype=np.uint8))
         picture.save(folder / "images" / f"{index}.png")
     return folder
@@ -113,7 +114,7 @@ def test_a_winner_that_does_not_win_held_out_leaves_factor_one(
     [
         ["--by", "segment", "--by", "stage", "--optimizer", "differential-evolution"],
         ["--by", "kind", "--optimizer", "cobyqa", "--energy", "0.1"],
-        ["--objective", "denoise", "--data", "images", "-n", "4", "--held-out", "8"],
+        ["--objective", "denoise", "--data", "images", "-n", "4", "--held-out", "14"],
         ["--recipe", "mine.toml", "--minutes", "10"],
     ],
     ids=" ".join,
@@ -129,6 +130,21 @@ def test_searches_of_every_kind_end_with_a_model(
     SpikingUNet2DModel.from_pretrained(tmp_path / "guided", subfolder="unet")
 
 
+def test_samples_that_are_not_finite_cost_a_picture_not_the_result(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plant(monkeypatch, 0.95)
+
+    def draw(unet: Any, *_: object, **__: object) -> torch.Tensor:
+        if unet.config.get("spiking"):
+            raise NotFiniteError("not finite")
+        return torch.zeros(2, 1, 8, 8)
+
+    monkeypatch.setattr("ann2snn_diffusion.result.sample", draw)
+    assert run(monkeypatch, "search-thresholds", "snn", *QUICK) == 0
+    assert (tmp_path / "snn-guided" / "samples.png").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -139,10 +155,18 @@ def test_searches_of_every_kind_end_with_a_model(
         (["snn", "--optimizer", "adam"], "optimizer = 'adam'"),
         (["snn", "--objective", "fid"], "objective = 'fid': expected real images; name them with --data"),
         (["snn", "--objective", "denoise"], "objective = 'denoise': expected images; name them with --data"),
-        (["snn", "--objective", "denoise", "--data", "images"], "12 images; denoise with this count needs 1280"),
+        (["snn", "--objective", "denoise", "--data", "images"], "20 images; denoise needs 1280, 256 to search with"),
         (["snn", "--objective", "fid", "--data", "images", "--features", "vgg"], "features = 'vgg'"),
         (["snn", "--objective", "denoise", "--data", "nowhere"], "nowhere"),
-        (["snn", "-n", "5"], "count = 5: epsilon needs a state in each of 14 noise levels"),
+        (["snn", "-n", "5"], "count = 5: expected at least 14: epsilon needs a state in each noise level"),
+        (["snn", "-n", "28", "--held-out", "5"], "held_out = 5: expected at least 14"),
+        (["snn", "--data", "images"], "data = 'images': expected --objective denoise, fid or kid beside it"),
+        (["snn", "--features", "inception"], "features = 'inception': expected --objective fid or kid beside it"),
+        (["snn", "-o", "."], "name a folder within it"),
+        (["snn", "--by", "kind", "--optimizer", "grid", "--evaluations", "9"], "a grid of 4 factors needs at least 17"),
+        (["snn", "--recipe", "flat.toml"], "recipe: unknown table 'search'"),
+        (["snn", "--recipe", "seeded.toml"], "recipe [search] = 'seed': expected it in the table [run]"),
+        (["snn", "--device", "meta"], "device = 'meta': not usable here"),
         (["snn", "-o", "snn"], "snn exists already"),
         (["snn", "-o", "file/guided"], "file"),
         (["snn", "--recipe", "bad.toml"], "optimiser"),
@@ -155,6 +179,8 @@ def test_bad_input_is_one_clear_line_and_nothing_is_written(
 ) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "bad.toml").write_text('[search]\noptimiser = "grid"\n')
+    (tmp_path / "flat.toml").write_text("search = 5\n")
+    (tmp_path / "seeded.toml").write_text("[search]\nseed = 7\n")
     before = sorted(tmp_path.rglob("*"))
     code = run(monkeypatch, "search-thresholds", *arguments)
     assert isinstance(code, str)
@@ -166,9 +192,9 @@ def test_bad_input_is_one_clear_line_and_nothing_is_written(
 def test_a_journal_of_another_objective_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert run(monkeypatch, "search-thresholds", "snn", *QUICK) == 0
     again = ["search-thresholds", "snn", "--force", *QUICK, "--objective", "denoise", "--data", "images"]
-    code = run(monkeypatch, *again, "-n", "4", "--held-out", "8")
+    code = run(monkeypatch, *again, "-n", "4", "--held-out", "14")
     assert isinstance(code, str)
-    assert "was None, now" in code
+    assert "count was 28, now 4" in code
     assert "belong to another search" in code
 
 

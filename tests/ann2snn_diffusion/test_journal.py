@@ -50,7 +50,19 @@ def test_a_journal_of_another_search_is_refused_and_stays(file: Path, field: str
     before = file.read_text()
     with pytest.raises(JournalError, match=f"{field} was .* now 'other'"):
         open_journal(file, IDENTITY | {field: "other"})
+    with pytest.raises(JournalError, match="more was None, now 1"):
+        open_journal(file, IDENTITY | {"more": 1})
+    with pytest.raises(JournalError, match=f"{field} was .* now None"):
+        open_journal(file, {name: value for name, value in IDENTITY.items() if name != field})
     assert file.read_text() == before
+
+
+def test_a_journal_without_an_evaluation_belongs_to_any_search(file: Path) -> None:
+    open_journal(file, IDENTITY)
+    other = IDENTITY | {"count": 5}
+    assert open_journal(file, other) == []
+    append(file, ONE)
+    assert open_journal(file, other) == [ONE]
 
 
 @pytest.mark.parametrize(

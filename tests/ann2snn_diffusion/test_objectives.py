@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ def real() -> RealData:
 
 @pytest.fixture(scope="module")
 def images() -> RealImages:
-    pixels = torch.randint(256, (16, 3, 32, 32), generator=torch.Generator().manual_seed(5)).to(torch.uint8)
+    pixels = torch.randint(256, (24, 3, 32, 32), generator=torch.Generator().manual_seed(5)).to(torch.uint8)
     return RealImages("noise", "none", "digest", len(pixels), lambda index: pixels[index])
 
 
@@ -91,7 +92,7 @@ def test_a_level_that_a_resample_misses_is_left_out() -> None:
 def test_denoise_is_the_loss_of_a_ddpm_and_needs_images(
     converted: Converted, images: RealImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objective = build(converted, SEARCHED, None, images, objective="denoise", count=6, held_out=10)
+    objective = build(converted, SEARCHED, None, images, objective="denoise", count=6, held_out=14)
     assert objective.draw(converted.unet).shape == (6,)
     with monkeypatch.context() as silenced:
         for parameter in converted.unet.conv_out.parameters():
@@ -101,12 +102,12 @@ def test_denoise_is_the_loss_of_a_ddpm_and_needs_images(
     assert value(objective, converted) > 1.1
     with pytest.raises(ObjectiveError, match="expected images; name them with --data"):
         build(converted, objective="denoise")
-    with pytest.raises(ObjectiveError, match="noise: 16 images; denoise with this count needs 17"):
-        build(converted, SEARCHED, None, images, objective="denoise", count=6, held_out=11)
+    with pytest.raises(ObjectiveError, match=r"noise: 24 images; denoise needs 25, 6 to search with .* 19 others"):
+        build(converted, SEARCHED, None, images, objective="denoise", count=6, held_out=19)
 
 
 def test_fid_and_kid_are_those_of_the_images_that_the_network_draws(converted: Converted, real: RealData) -> None:
-    settings: dict[str, Any] = {"objective": "fid", "count": 66, "steps": 2, "batch_size": 33}
+    settings: dict[str, Any] = {"objective": "fid", "count": 66, "held_out": 66, "steps": 2, "batch_size": 33}
     found = value(build(converted, SEARCHED, real, **settings), converted)
     scheduler = choose_scheduler(converted.scheduler, "ddim")
     drawn = sample(converted.unet, scheduler, 66, 2, seed=1_000_000, batch_size=33)
@@ -118,32 +119,39 @@ def test_fid_and_kid_are_those_of_the_images_that_the_network_draws(converted: C
 def test_real_images_are_needed_and_enough_of_them(converted: Converted, real: RealData) -> None:
     with pytest.raises(ObjectiveError, match="expected real images; name them with --data"):
         build(converted, objective="kid")
-    with pytest.raises(ObjectiveError, match="fid on 64 features needs more"):
+    with pytest.raises(ObjectiveError, match=r"count = 64: .* fid needs more images than the 64 features"):
         build(converted, SEARCHED, real, objective="fid", count=64)
-    with pytest.raises(ObjectiveError, match="count = 13: epsilon needs a state in each of 14"):
+    with pytest.raises(ObjectiveError, match=r"held_out = 20: .* fid needs more"):
+        build(converted, SEARCHED, real, objective="fid", count=66, held_out=20)
+    with pytest.raises(
+        ObjectiveError, match="count = 13: expected at least 14: epsilon needs a state in each noise level"
+    ):
         build(converted, count=13)
 
 
-def test_more_steps_than_the_scheduler_has_are_an_error_not_a_bad_value(converted: Converted, real: RealData) -> None:
-    objective = build(converted, SEARCHED, real, objective="fid", count=66, steps=1001)
-    with pytest.raises(SamplingError, match="steps = 1001"):
-        objective.draw(converted.unet)
+def test_a_sampler_that_cannot_be_is_refused_before_it_draws(converted: Converted, real: RealData) -> None:
+    with pytest.raises(ObjectiveError, match="steps = 1001: expected at most 1000"):
+        build(converted, SEARCHED, real, objective="fid", count=66, held_out=66, steps=1001)
+    with pytest.raises(SamplingError, match="scheduler = 'magic'"):
+        build(converted, SEARCHED, real, objective="fid", count=66, held_out=66, scheduler="magic")
 
 
 def test_images_that_are_not_finite_give_rows_that_are_not(
     converted: Converted, real: RealData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objective = build(converted, SEARCHED, real, objective="fid", count=66, steps=1)
+    objective = build(converted, SEARCHED, real, objective="fid", count=66, held_out=66, steps=1)
     weight = converted.unet.conv_in.weight
     monkeypatch.setattr(weight, "data", torch.full_like(weight, torch.nan))
-    assert objective.draw(converted.unet).isnan().all()
+    rows = objective.draw(converted.unet)
+    assert rows.isnan().all()
+    assert math.isnan(objective.value(rows))
 
 
 @pytest.mark.parametrize("name", ["epsilon", "denoise", "fid"])
 def test_values_repeat_and_held_out_rows_are_others(
     converted: Converted, real: RealData, images: RealImages, name: str
 ) -> None:
-    sizes = {"fid": {"count": 66, "held_out": 66}, "denoise": {"count": 8, "held_out": 8}}.get(name, {})
+    sizes = {"fid": {"count": 66, "held_out": 66}, "denoise": {"count": 8, "held_out": 14}}.get(name, {})
     settings = {"objective": name, "steps": 1, **sizes}
     first, again = (value(build(converted, SEARCHED, real, images, **settings), converted) for _ in range(2))
     assert first == again

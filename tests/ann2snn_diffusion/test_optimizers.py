@@ -46,6 +46,29 @@ def test_a_grid_has_equal_steps_and_both_ends() -> None:
     assert sorted({value for point in asked for value in point.tolist()}) == [0.0, 0.5, 1.0]
 
 
+@pytest.mark.parametrize(("evaluations", "steps"), [(3, 3), (4, 3), (5, 5), (6, 5), (7, 7), (8, 7)])
+def test_a_grid_and_the_start_fit_into_the_budget(evaluations: int, steps: int) -> None:
+    _, asked = lowest("grid", [0.3], evaluations)
+    assert [point.item() for point in asked] == pytest.approx(np.linspace(0, 1, steps).tolist())
+    tried = {round(point.item(), 6) for point in asked} | {0.5}
+    assert len(tried) <= evaluations
+
+
+def test_differential_evolution_goes_on_where_values_differ_by_percents() -> None:
+    asked: list[Point] = []
+
+    def nearly_flat(point: Point) -> float:
+        if len(asked) == 300:
+            raise SpentError
+        asked.append(np.array(point))
+        return 1 + 0.02 * float(np.square(point - 0.3).sum())
+
+    with contextlib.suppress(SpentError):
+        OPTIMIZERS["differential-evolution"](nearly_flat, np.full(3, 0.5), 300, 0)
+    assert len(asked) == 300
+    assert np.abs(min(asked, key=lambda point: float(np.square(point - 0.3).sum())) - 0.3).max() < 0.05
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_equal_values_lead_to_equal_questions(name: str) -> None:
     first, second = (lowest(name, [0.3], 20)[1] for _ in range(2))

@@ -15,7 +15,7 @@ def tried(value: float, spikes: float, *factors: float) -> Evaluation:
 
 def search_of(*evaluations: Evaluation) -> Search:
     groups = tuple(evaluations[0].guidance)
-    return Search("FID", groups, evaluations, min(evaluations, key=lambda one: one.value), None)
+    return Search("FID", groups, evaluations, min(evaluations, key=lambda one: one.value), None, {})
 
 
 def test_the_front_holds_what_nothing_beats_in_both() -> None:

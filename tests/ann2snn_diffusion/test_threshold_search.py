@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from accelerate import PartialState
 from diffusers import DDPMScheduler
 
 from ann2snn_diffusion import threshold_search
+from ann2snn_diffusion.artifact import OutputError
 from ann2snn_diffusion.calibrate import CalibrationSpec
 from ann2snn_diffusion.conversion import convert, convert_to_folder
 from ann2snn_diffusion.journal import JournalError
 from ann2snn_diffusion.neuron import SpikingNeuron
-from ann2snn_diffusion.objectives import Objective
+from ann2snn_diffusion.objectives import JUDGED, Objective
 from ann2snn_diffusion.search_spec import SearchSpec
 from ann2snn_diffusion.source import Converted, Source, load_converted
 from ann2snn_diffusion.spec import SpikeSpec
@@ -84,6 +86,7 @@ def test_a_winner_by_chance_is_not_stored(folder: Path, tmp_path: Path) -> None:
     assert found.evaluations[0].guidance == {"all": 1.0}
     verdict = found.verdict
     if verdict is not None and not verdict.wins:
+        assert verdict.interval is not None
         assert verdict.interval[1] > 0
         assert converted.unet.guidance == {"all": 1.0}
     assert min(one.value for one in found.evaluations) == found.winner.value
@@ -172,7 +175,7 @@ def test_a_journal_of_another_search_is_refused(folder: Path, tmp_path: Path) ->
     converted = load_converted(folder)
     spec = dataclasses.replace(QUICK, evaluations=2)
     search_thresholds(converted, tmp_path / "guided", spec, PartialState(cpu=True))
-    for changes, field in (({"seed": 1}, "seed"), ({"count": 14}, "count"), ({"energy": 0.5}, "energy")):
+    for changes, field in (({"seed": 1}, "seed"), ({"count": 14}, "count")):
         with pytest.raises(JournalError, match=field):
             search_thresholds(
                 converted, tmp_path / "guided", dataclasses.replace(spec, **changes), PartialState(cpu=True)
@@ -180,7 +183,7 @@ def test_a_journal_of_another_search_is_refused(folder: Path, tmp_path: Path) ->
     next(iter(converted.unet.neurons().values())).threshold.data.mul_(1.1)
     with pytest.raises(JournalError, match="model"):
         search_thresholds(converted, tmp_path / "guided", spec, PartialState(cpu=True))
-    longer = dataclasses.replace(QUICK, evaluations=4, optimizer="grid")
+    longer = dataclasses.replace(QUICK, evaluations=4, optimizer="grid", energy=0.5)
     search_thresholds(load_converted(folder), tmp_path / "guided", longer, PartialState(cpu=True))
 
 
@@ -200,6 +203,51 @@ def test_a_factor_for_every_group_of_the_dimensions(folder: Path, tmp_path: Path
     assert found.groups == ("segment.0", "segment.300", "stage.down", "stage.mid", "stage.up")
     assert all(tuple(one.guidance) == found.groups for one in found.evaluations)
     assert len(found.evaluations) == 4
+
+
+def test_only_groups_that_have_a_site_are_searched(tmp_path: Path) -> None:
+    blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+    plain = build_unet(**blocks, add_attention=False)
+    unet = convert(plain, DDPMScheduler(), SpikeSpec(segments=(0, 300)), quick).unet
+    converted = Converted(unet, DDPMScheduler(num_train_timesteps=250), "plain")  # pyright: ignore[reportArgumentType]
+    spec = dataclasses.replace(QUICK, by=("kind", "segment"), evaluations=3)
+    found = search_thresholds(converted, tmp_path / "guided", spec, PartialState(cpu=True))
+    assert found.groups == ("kind.activation", "kind.shortcut", "kind.resampling", "segment.0")
+
+
+def test_a_grid_beyond_the_budget_is_refused(folder: Path, tmp_path: Path) -> None:
+    spec = dataclasses.replace(QUICK, by=("kind",), optimizer="grid", evaluations=16)
+    with pytest.raises(SearchError, match="evaluations = 16: a grid of 4 factors needs at least 17"):
+        search_thresholds(load_converted(folder), tmp_path / "guided", spec, PartialState(cpu=True))
+    assert not search_folder(tmp_path / "guided").exists()
+
+
+def test_a_model_is_no_place_for_a_journal(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "guided-search")
+    with pytest.raises(OutputError, match="guided-search is a model"):
+        search_thresholds(load_converted(folder), tmp_path / "guided", QUICK, PartialState(cpu=True))
+
+
+def test_a_winner_that_is_not_finite_on_held_out_states_is_not_stored(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted, parts = load_converted(folder), []
+
+    def draw(network: SpikingUNet2DModel) -> torch.Tensor:
+        assert isinstance(network.guidance, dict)
+        factor = network.guidance["all"]
+        return torch.full((8,), math.nan if parts[-1] == JUDGED and factor != 1 else 2 - factor)
+
+    def objective_of(_converted: Converted, _spec: SearchSpec, part: int, *_: object) -> Objective:
+        parts.append(part)
+        return Objective("planted", draw, lambda rows: rows.mean().item())
+
+    monkeypatch.setattr(threshold_search, "objective_of", objective_of)
+    found = search_thresholds(converted, tmp_path / "guided", QUICK, PartialState(cpu=True))
+    assert found.winner.guidance["all"] > 1
+    assert converted.unet.guidance == {"all": 1.0}
+    json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_minutes_end_a_search(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,3 +1,4 @@
+import json
 import math
 from collections.abc import Callable
 
@@ -28,6 +29,11 @@ def verdict_on(rows: Callable[[float], Tensor], spec: SearchSpec = SPEC) -> Verd
     return judge(unet, objective, BASE, WINNER, spec)
 
 
+def ends(verdict: Verdict) -> tuple[float, float]:
+    assert verdict.interval is not None
+    return verdict.interval
+
+
 def noise(count: int, seed: int) -> Tensor:
     return torch.randn(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -36,20 +42,20 @@ def test_a_gain_in_every_row_wins_however_rows_differ() -> None:
     verdict = verdict_on(lambda factor: 10 + 5 * noise(64, 0) + (factor - 1))
     assert verdict.difference == pytest.approx(-0.1)
     assert verdict.wins
-    assert verdict.interval[1] < 0
+    assert ends(verdict)[1] < 0
 
 
 def test_a_difference_within_chance_does_not_win() -> None:
     verdict = verdict_on(lambda factor: 10 + noise(64, int(10 * factor)) + 0.01 * (factor - 1))
     assert not verdict.wins
-    assert verdict.interval[0] < 0 < verdict.interval[1]
+    assert ends(verdict)[0] < 0 < ends(verdict)[1]
 
 
 def test_the_interval_holds_the_true_difference_as_often_as_it_says() -> None:
     held = 0
     for seed in range(100):
         verdict = verdict_on(lambda factor, seed=seed: noise(64, seed) * 2 * factor + factor - 1)
-        held += verdict.interval[0] <= -0.1 <= verdict.interval[1]
+        held += ends(verdict)[0] <= -0.1 <= ends(verdict)[1]
     assert 88 <= held <= 100
 
 
@@ -71,6 +77,12 @@ def test_more_spikes_count_against_a_gain() -> None:
 def test_what_is_not_finite_on_held_out_rows_does_not_win() -> None:
     verdict = verdict_on(lambda factor: torch.full((8,), math.nan if factor < 1 else 1.0, dtype=torch.float64))
     assert not verdict.wins
+    assert verdict.interval is None
+    assert json.loads(json.dumps(verdict.to_dict(), allow_nan=False))["at_winner"] is None
+
+
+def test_nothing_at_factor_one_is_no_division_by_zero() -> None:
+    assert not verdict_on(lambda factor: torch.full((8,), 1.0 - factor, dtype=torch.float64)).wins
 
 
 def test_cost_is_relative_to_factor_one_and_nan_is_worst() -> None:
