@@ -59,7 +59,7 @@ def verdict_line(search: Search) -> str:
     measured += f", spikes weigh {-verdict.saved * abs(verdict.at_one):+.3g}: " if verdict.saved else ": "
     if verdict.wins:
         return measured + "a gain; the winner's factors are stored."
-    return measured + "no gain beyond chance; factor 1 is stored."
+    return measured + f"{'a loss' if low > 0 else 'no gain beyond chance'}; factor 1 is stored."
 
 
 def _best(search: Search) -> list[Evaluation]:
