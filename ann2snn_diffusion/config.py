@@ -40,6 +40,17 @@ def require(holds: bool, field: str, value: Any, expected: str) -> None:
         raise SpecError(f"{field} = {value!r}: expected {expected}.")
 
 
+def require_whole(spec: object, lowest: Mapping[str, int]) -> None:
+    """Refuse fields of ``spec`` that are not whole numbers from their lowest value on.
+
+    Raises:
+        SpecError: names the first such field.
+    """
+    for field, low in lowest.items():
+        value = getattr(spec, field)
+        require(is_number(value, low, whole=True), field, value, f"a whole number from {low}")
+
+
 def is_number(value: Any, low: float, high: float = inf, whole: bool = False) -> bool:
     """``value`` is a finite number in [low, high], not a boolean; a whole one where asked."""
     kinds = int if whole else int | float

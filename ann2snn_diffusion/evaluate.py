@@ -14,7 +14,7 @@ from accelerate import PartialState
 from torch import Tensor
 
 from ann2snn_diffusion.artifact import new_file
-from ann2snn_diffusion.config import is_number, require
+from ann2snn_diffusion.config import require_whole
 from ann2snn_diffusion.digest import digest
 from ann2snn_diffusion.features import FeatureImages, Features
 from ann2snn_diffusion.fidelity import ImageDistance, image_distance, measure_fidelity
@@ -53,11 +53,7 @@ class EvaluationSpec:
     """Resamples behind every interval."""
 
     def __post_init__(self) -> None:
-        for field, low in (("count", 1), ("steps", 1), ("seed", 0), ("batch_size", 1), ("bootstrap", 2)):
-            require(
-                is_number(getattr(self, field), low, whole=True), field, getattr(self, field),
-                f"a whole number from {low}",
-            )  # fmt: skip
+        require_whole(self, {"count": 1, "steps": 1, "seed": 0, "batch_size": 1, "bootstrap": 2})
 
 
 @dataclass(frozen=True)

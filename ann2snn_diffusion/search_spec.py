@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ann2snn_diffusion.config import is_number, require
+from ann2snn_diffusion.config import is_number, require, require_whole
 from ann2snn_diffusion.guidance import DIMENSIONS
 from ann2snn_diffusion.optimizers import OPTIMIZERS
 
@@ -80,11 +80,8 @@ class SearchSpec:
         for field in ("minutes", "energy"):
             require(is_number(getattr(self, field), 0), field, getattr(self, field), "a finite number from 0")
         require(isinstance(self.scheduler, str), "scheduler", self.scheduler, "a name such as ddim")
-        for field, low in {
-            "evaluations": 2, "count": 0, "held_out": 0, "steps": 1, "batch_size": 1, "bootstrap": 2, "seed": 0,
-        }.items():  # fmt: skip
-            value = getattr(self, field)
-            require(is_number(value, low, whole=True), field, value, f"a whole number from {low}")
+        lowest = {"evaluations": 2, "count": 0, "held_out": 0, "steps": 1, "batch_size": 1, "bootstrap": 2, "seed": 0}
+        require_whole(self, lowest)
         require(self.objective != "kid" or self.seed < 2**32, "seed", self.seed, "less than 2³² beside kid")
         fewest = self.judged >= FEWEST_HELD_OUT
         require(fewest, "held_out", self.judged, f"at least {FEWEST_HELD_OUT}: fewer give no interval")

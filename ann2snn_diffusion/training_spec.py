@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ann2snn_diffusion.config import is_number, require
+from ann2snn_diffusion.config import is_number, require, require_whole
 
 Precision = Literal["no", "fp16", "bf16"]
 Learn = Literal["spiking", "all"]
@@ -61,13 +61,12 @@ class TrainingSpec:
     dataloader_num_workers: int = 0
 
     def __post_init__(self) -> None:
-        for field, low in {
+        lowest = {
             "steps": 1, "train_batch_size": 1, "gradient_accumulation_steps": 1, "lr_warmup_steps": 0, "seed": 0,
             "sampler_steps": 1, "checkpointing_steps": 1, "checkpoints_total_limit": 1, "save_images_steps": 0,
             "dataloader_num_workers": 0,
-        }.items():  # fmt: skip
-            value = getattr(self, field)
-            require(is_number(value, low, whole=True), field, value, f"a whole number from {low}")
+        }  # fmt: skip
+        require_whole(self, lowest)
         for field in ("learning_rate", "max_grad_norm"):
             value = getattr(self, field)
             require(is_number(value, 0) and value > 0, field, value, "a number above 0")
