@@ -19,7 +19,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ann2snn_diffusion.config import is_number, require
+from ann2snn_diffusion.config import is_number, require, require_whole
 from ann2snn_diffusion.layers import CorrectedConv2d, CorrectedLinear, SpikingOutput
 from ann2snn_diffusion.neuron import SpikingNeuron
 from ann2snn_diffusion.unet import SpikingUNet2DModel
@@ -68,10 +68,7 @@ class CalibrationSpec:
             "a number in (0, 100]",
         )
         require(is_number(self.correction, 0), "correction", self.correction, "a number from 0")
-        for field in ("states", "positions", "sampler_steps"):
-            require(
-                is_number(getattr(self, field), 1, whole=True), field, getattr(self, field), "a whole number from 1"
-            )
+        require_whole(self, {"states": 1, "positions": 1, "sampler_steps": 1})
 
 
 @torch.no_grad()

@@ -48,10 +48,8 @@ def evaluate(
     """
     import json
 
-    from accelerate import PartialState
-
     from ann2snn_diffusion.artifact import new_file, refuse_file
-    from ann2snn_diffusion.cli.run import usable_device
+    from ann2snn_diffusion.cli.run import start_process
     from ann2snn_diffusion.evaluate import EvaluationSpec, save_plots
     from ann2snn_diffusion.evaluate import evaluate as measure
     from ann2snn_diffusion.evaluation_table import print_evaluation
@@ -61,10 +59,7 @@ def evaluate(
     from ann2snn_diffusion.rules import load_rules
     from ann2snn_diffusion.source import load_converted
 
-    process = PartialState(cpu=device == "cpu")
-    if process.num_processes > 1 and device == "cuda":
-        device = f"cuda:{process.local_process_index}"
-    usable_device(device)
+    process, device = start_process(device)
     results = output or Path(f"{folder.resolve().name}-evaluation")
     for place in (results / "images", plots or results):
         refuse_file(place)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from accelerate import PartialState
+
 from ann2snn_diffusion.calibrate import CalibrationSpec
 from ann2snn_diffusion.config import SpecError, build, is_number, require
 from ann2snn_diffusion.recipe import read_recipe, section
@@ -97,3 +99,16 @@ def usable_device(device: str) -> None:
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError):
         raise SpecError(f"device = {device!r}: not usable here; try --device cpu.") from None
+
+
+def start_process(device: str) -> tuple[PartialState, str]:
+    """This process among those that were launched together, and its device: of several GPUs its own.
+
+    Raises:
+        SpecError: the device does not exist here.
+    """
+    process = PartialState(cpu=device == "cpu")
+    if process.num_processes > 1 and device == "cuda":
+        device = f"cuda:{process.local_process_index}"
+    usable_device(device)
+    return process, device

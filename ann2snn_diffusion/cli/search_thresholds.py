@@ -87,7 +87,7 @@ def search_thresholds(
     accelerate launch --num_processes 2 -m ann2snn_diffusion.cli search-thresholds …; torchrun --nproc_per_node 2 on
     CPUs
     """
-    from ann2snn_diffusion.cli.run import resolve_search, usable_device
+    from ann2snn_diffusion.cli.run import resolve_search, start_process
     from ann2snn_diffusion.config import require
 
     spec = resolve_search(
@@ -113,8 +113,6 @@ def search_thresholds(
     distance = spec.objective in ("fid", "kid")
     require(features is None or distance, "features", features, "--objective fid or kid beside it")
 
-    from accelerate import PartialState
-
     from ann2snn_diffusion.errors import A2SError
     from ann2snn_diffusion.progress import console, figures_bar, progress_bars, silent, tracking
     from ann2snn_diffusion.real_data import reference_data, training_images
@@ -126,10 +124,7 @@ def search_thresholds(
     from ann2snn_diffusion.threshold_search import search_thresholds as search
     from ann2snn_diffusion.trajectories import sample_size
 
-    process = PartialState(cpu=device == "cpu")
-    if process.num_processes > 1 and device == "cuda":
-        device = f"cuda:{process.local_process_index}"
-    usable_device(device)
+    process, device = start_process(device)
     result_folder = output or Path(f"{folder.resolve().name}-guided")
     if rules is not None:
         load_rules(rules)
