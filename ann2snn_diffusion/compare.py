@@ -28,6 +28,8 @@ class SiteReport:
 
     name: str
     signed: bool
+    doubled: bool
+    """Two neurons take turns on each membrane."""
     threshold: tuple[float, float]
     """Smallest and largest θ over channels and segments."""
     offset: tuple[float, float]
@@ -102,11 +104,11 @@ def compare(
         errors.append((predicted - target).square().sum((1, 2, 3)).cpu())
         powers.append(target.square().sum((1, 2, 3)).cpu())
         advance()
-    total = {key: sum(site[key] for site in sums.values()) for key in ("spikes", "neurons")}
+    total = {key: sum(site[key] for site in sums.values()) for key in ("spikes", "chances")}
     return Comparison(
         sites=tuple(_site(name, neurons[name], sums[name]) for name in order),
         synapses=tuple(_synapse(unet, name, count) for name, count in operations.items()),
-        firing_rate=total["spikes"] / max(1.0, total["neurons"] * unet.spec.time_steps),
+        firing_rate=total["spikes"] / max(1.0, total["chances"]),
         errors=torch.cat(errors),
         powers=torch.cat(powers),
     )
@@ -127,7 +129,8 @@ def _compare(
     unit, offset, output = (part[-len(target) :] for part in (unit, offset, output))
     lowest, highest = neuron.level_range
     sums["spikes"] += spikes.abs().sum().item()
-    sums["neurons"] += level.numel()
+    sums["chances"] += spikes.numel()
+    sums["values"] += level.numel()
     sums["saturated"] += ((level <= lowest) | (level >= highest)).sum().item()
     sums["error"] += (output - target).square().sum().item()
     sums["power"] += target.square().sum().item()
@@ -164,18 +167,19 @@ def _site(name: str, neuron: SpikingNeuron, sums: dict[str, float]) -> SiteRepor
     return SiteReport(
         name=name,
         signed=neuron.signed,
+        doubled=neuron.doubled,
         threshold=(neuron.threshold.min().item(), neuron.threshold.max().item()),
         offset=(neuron.offset.min().item(), neuron.offset.max().item()),
-        firing_rate=sums["spikes"] / (sums["neurons"] * neuron.spec.time_steps),
-        saturation=sums["saturated"] / sums["neurons"],
+        firing_rate=sums["spikes"] / sums["chances"],
+        saturation=sums["saturated"] / sums["values"],
         error=sums["error"] / max(sums["power"], 1e-12),
         correlation=_correlation(sums),
-        off_level=sums["off_level"] / sums["neurons"],
+        off_level=sums["off_level"] / sums["values"],
     )
 
 
 def _correlation(sums: dict[str, float]) -> float:
-    count, target, output = sums["neurons"], sums["target"], sums["output"]
+    count, target, output = sums["values"], sums["target"], sums["output"]
     spreads = (sums["power"] - target**2 / count) * (sums["output power"] - output**2 / count)
     return (sums["product"] - target * output / count) / math.sqrt(max(spreads, 1e-24))
 

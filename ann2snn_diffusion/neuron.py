@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ann2snn_diffusion.bptt import FireAll, FireTicks, Firing, charge_of, round_to_level
-from ann2snn_diffusion.coding import level_range
+from ann2snn_diffusion.coding import level_range, step_weights
 from ann2snn_diffusion.spec import SpikeSpec
 from ann2snn_diffusion.surrogate import Surrogate, spike
 from ann2snn_diffusion.ticks import arrivals, running_means
@@ -104,8 +104,10 @@ class SpikingNeuron(nn.Module):
         spec: coding, time steps, schedule, segments.
         forward_pass: shared by all neurons of one network.
         dim: 1 for [B, C, H, W], −1 for [B, L, C].
+        doubled: two neurons take turns on each membrane, so that a train has 2·T spikes, two a tick.
 
     Attributes:
+        weights: W_1 … W_T of the spikes on one membrane, in the order of firing; W_1 … W_2T where doubled.
         threshold: θ > 0, [segments, C]; the amplitude of all T spikes together.
         offset: [segments, C]; the value of a silent neuron, through the next synapse a constant bias map.
         leak: λ in (0, 1], the membrane factor per tick; None in the layerwise schedule, which has no ticks to leak in.
@@ -113,11 +115,19 @@ class SpikingNeuron(nn.Module):
         amplitudes: A_1 … A_T, what a spike of each step hands on, in units; None where they are the step weights.
     """
 
-    def __init__(self, channels: int, signed: bool, spec: SpikeSpec, forward_pass: ForwardPass, dim: int = 1) -> None:
+    def __init__(
+        self,
+        channels: int,
+        signed: bool,
+        spec: SpikeSpec,
+        forward_pass: ForwardPass,
+        dim: int = 1,
+        doubled: bool = False,
+    ) -> None:
         super().__init__()
-        self.signed, self.dim = signed, dim
+        self.signed, self.dim, self.doubled = signed, dim, doubled
         self.spec = spec
-        self.weights = spec.weights
+        self.weights = step_weights(spec.coding, spec.time_steps * (2 if doubled else 1))
         self.forward_pass = forward_pass
         self.guidance = (1.0,) * len(spec.segments)
         self.threshold = nn.Parameter(torch.ones(len(spec.segments), channels))

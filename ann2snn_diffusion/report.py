@@ -64,7 +64,7 @@ def table(report: ConversionReport, coding: str, wide: bool = True) -> Table:
         extremes = [f"{low:.3g} … {high:.3g}" for low, high in (site.threshold, site.offset)] if wide else []
         rows.add_row(
             site.name.removesuffix(".neuron").replace(".processor", ""),
-            f"{coding}, ±" if site.signed else coding,
+            f"{'2 ' if site.doubled else ''}{coding}{', ±' if site.signed else ''}",
             *extremes,
             f"{site.firing_rate:.3f}",
             f"{site.saturation:.2%}",
@@ -80,8 +80,10 @@ def print_report(console: Console, report: ConversionReport, spec: SpikeSpec) ->
     """The table, then the totals."""
     console.print(table(report, spec.coding, wide=console.width >= WIDE))
     total = sum(synapse.operations for synapse in report.synapses)
+    doubled = sum(site.doubled for site in report.sites)
     console.print(
-        f"{len(report.sites)} sites spike, {spec.coding} coding, T = {spec.time_steps}, {spec.schedule}\n"
+        f"{len(report.sites)} sites spike{f', {doubled} doubled' if doubled else ''}, "
+        f"{spec.coding} coding, T = {spec.time_steps}, {spec.schedule}\n"
         f"relative ε error to the ANN: {report.epsilon_error:.5f} over all diffusion timesteps, "
         f"{report.epsilon_error_low_noise:.5f} below {LOW_NOISE}\n"
         f"driven by spikes: {report.spike_driven:.2%} of {total / 1e6:.1f} M synaptic operations per image; "

@@ -41,6 +41,13 @@ class UnsupportedLayerError(A2SError, TypeError):
     """A layer for which there is no rule, or whose configuration its rule does not cover."""
 
 
+def named_by(module: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a pattern (fnmatch) names this module or one around it."""
+    parts = module.split(".")
+    names = [".".join(parts[: end + 1]) for end in range(len(parts))]
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
 @dataclass(frozen=True)
 class Site:
     """Where in the network a rule is at work."""
@@ -55,13 +62,12 @@ class Site:
     @property
     def analog(self) -> bool:
         """This module or one around it was asked to stay analog."""
-        parts = self.name.split(".")
-        names = [".".join(parts[: end + 1]) for end in range(len(parts))]
-        return any(fnmatchcase(name, pattern) for name in names for pattern in self.spec.keep)
+        return named_by(self.name, self.spec.keep)
 
     def neuron(self, channels: int, signed: bool = True, dim: int = 1) -> SpikingNeuron:
         """A population with one threshold per channel and noise segment."""
-        return SpikingNeuron(channels, signed, self.spec, self.forward_pass, dim)
+        doubled = named_by(self.name, self.spec.doubled)
+        return SpikingNeuron(channels, signed, self.spec, self.forward_pass, dim, doubled)
 
 
 def spiking_synapse(synapse: nn.Module, site: Site, signed: bool = True) -> nn.Module:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
-from ann2snn_diffusion.coding import CODINGS, Coding, step_weights
+from ann2snn_diffusion.coding import CODINGS, Coding
 from ann2snn_diffusion.config import build, is_number, require
 from ann2snn_diffusion.guidance import Guidance, by_group, known_groups
 from ann2snn_diffusion.surrogate import SURROGATES, Surrogate
@@ -44,6 +44,9 @@ class SpikeSpec:
     """Factor on the firing condition, or factors by group; see `ann2snn_diffusion.guidance`."""
     keep: tuple[str, ...] = ()
     """Patterns (fnmatch) of module names that stay analog."""
+    doubled: tuple[str, ...] = ()
+    """Patterns (fnmatch) of module names where two neurons, not one, take turns on each membrane: 2·T spikes in T
+    ticks, so that radix coding at T = 4 has 511 signed levels there, not 31. Layerwise schedule only."""
 
     def __post_init__(self) -> None:
         require(
@@ -61,13 +64,16 @@ class SpikeSpec:
             self.segments[:1] == (0,) and ascending, "segments", self.segments, "ascending diffusion timesteps from 0"
         )
         self._require_guidance()
-        require(all(isinstance(name, str) for name in self.keep), "keep", self.keep, "patterns of module names")
+        for field in ("keep", "doubled"):
+            patterns = getattr(self, field)
+            require(all(isinstance(name, str) for name in patterns), field, patterns, "patterns of module names")
         synchronous = self.schedule == "synchronous"
         require(
             not synchronous or self.coding == "rate", "coding", self.coding,
             "rate beside the synchronous schedule: a weighted spike has no meaning before its train is complete",
         )  # fmt: skip
         require(synchronous or self.leak == 1, "leak", self.leak, "1 unless the schedule is synchronous")
+        require(not (synchronous and self.doubled), "doubled", self.doubled, "none in the synchronous schedule")
         require(
             self.coding != "ternary" or self.signed_activations, "signed_activations", self.signed_activations,
             "true beside ternary coding, which has negative digits",
@@ -83,11 +89,6 @@ class SpikeSpec:
                 self.guidance,
                 "factors that are finite numbers above 0",
             )
-
-    @property
-    def weights(self) -> tuple[int, ...]:
-        """Step weights W_1 … W_T, see `ann2snn_diffusion.coding`."""
-        return step_weights(self.coding, self.time_steps)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ann2snn_diffusion.errors import A2SError, first_line
 from ann2snn_diffusion.guidance import Guidance, factors
 from ann2snn_diffusion.neuron import ForwardPass, SpikingNeuron
-from ann2snn_diffusion.rules import Site, UnsupportedLayerError, to_spiking
+from ann2snn_diffusion.rules import Site, UnsupportedLayerError, named_by, to_spiking
 from ann2snn_diffusion.spec import SpikeSpec
 
 OWN_PARAMETERS = ("threshold", "offset", "leak", "amplitudes", "weight_correction", "bias_correction")
@@ -56,6 +56,7 @@ class SpikingUNet2DModel(UNet2DModel):
         self.forward_pass = ForwardPass()
         self._refuse_idle_patterns()
         to_spiking(self, Site(self.spec, self.forward_pass))
+        self._refuse_idle_doubling()
         self.guidance = self.spec.guidance
 
     # diffusers reads the names of a config's fields off this signature.
@@ -135,6 +136,13 @@ class SpikingUNet2DModel(UNet2DModel):
         for pattern in self.spec.keep:
             if not fnmatch.filter(names, pattern):
                 raise UnsupportedLayerError(f"keep = {pattern!r} matches no module; names look like {names[-1]!r}.")
+
+    def _refuse_idle_doubling(self) -> None:
+        doubled = [name for name, neuron in self.neurons().items() if neuron.doubled]
+        for pattern in self.spec.doubled:
+            if not any(named_by(name, (pattern,)) for name in doubled):
+                example = next(iter(self.neurons()), "none").removesuffix(".neuron")
+                raise UnsupportedLayerError(f"doubled = {pattern!r} matches no site; sites look like {example!r}.")
 
     def neurons(self) -> dict[str, SpikingNeuron]:
         """All sites by qualified name."""

@@ -29,6 +29,9 @@ def convert(
     keep: Annotated[
         list[str] | None, typer.Option(help="Pattern of module names that stay analog; repeatable.")
     ] = None,
+    doubled: Annotated[
+        list[str] | None, typer.Option(help="Pattern of module names with two neurons on each membrane; repeatable.")
+    ] = None,
     rules: Annotated[Path | None, typer.Option(help="Python file that registers rules of your own.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of calibration images; default: no data needed.")] = None,
     method: Annotated[
@@ -63,6 +66,7 @@ def convert(
             "leak": leak,
             "segments": parse_segments(segments),
             "keep": keep or None,
+            "doubled": doubled or None,
         },
         calibration={
             "method": method,

@@ -99,6 +99,7 @@ def test_a_recipe_is_overridden_by_flags(ddpm: str, monkeypatch: pytest.MonkeyPa
         (["--segments", "0,x"], "segments = '0,x'"),
         (["--keep", "nothing"], "matches no module"),
         (["--keep", "*"], "Nothing was converted"),
+        (["--doubled", "conv_in"], "doubled = 'conv_in' matches no site"),
         (["--images", "empty"], "empty: no images"),
         (["--images", "absent"], "absent: no such folder"),
         (["--recipe", "absent"], "absent: no such file or recipe"),

@@ -32,9 +32,10 @@ def test_figures_of_a_site_are_those_of_its_values_computed_at_once(unet: UNet2D
     torch.testing.assert_close(found.powers, expected.square().sum((1, 2, 3)))
 
 
+@pytest.mark.parametrize("doubled", [(), ("conv_out",)])
 @torch.no_grad()
-def test_firing_rates_are_counted_spikes_per_neuron_and_time_step(unet: UNet2DModel) -> None:
-    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+def test_firing_rates_are_counted_spikes_per_neuron_and_time_step(unet: UNet2DModel, doubled: tuple[str, ...]) -> None:
+    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(doubled=doubled))
     states, diffusion_timesteps = torch.randn(3, 1, 8, 8), torch.tensor([5, 300, 900])
     found = compare(snn, states, diffusion_timesteps)
     spikes: list[torch.Tensor] = []

@@ -26,7 +26,7 @@ def test_amplitudes_start_as_the_step_weights_and_are_saved(
         torch.testing.assert_close(learning(state, timestep).sample, snn(state, timestep).sample, atol=1e-4, rtol=1e-4)
         for neuron in learning.neurons().values():
             assert neuron.amplitudes is not None
-            assert neuron.amplitudes.tolist() == list(spec.weights)
+            assert neuron.amplitudes.tolist() == list(neuron.weights)
             neuron.amplitudes.mul_(1.1)
         changed = learning(state, timestep).sample
         assert not torch.allclose(changed, snn(state, timestep).sample, atol=1e-3)

@@ -88,6 +88,18 @@ def test_a_constant_input_gives_a_synchronous_neuron_the_layerwise_value(
     torch.testing.assert_close(means[-2:], layerwise(value))
 
 
+@pytest.mark.parametrize("coding", CODINGS)
+def test_two_neurons_on_each_membrane_round_as_one_does_in_twice_the_time_steps(
+    coding: Coding, generator: torch.Generator
+) -> None:
+    value = torch.randn(4, 3, 5, 5, generator=generator)
+    longer = neuron(SpikeSpec(time_steps=6, coding=coding, segments=(0,)), True)
+    doubled = SpikingNeuron(3, True, SpikeSpec(time_steps=3, coding=coding, segments=(0,)), ForwardPass(), doubled=True)
+    doubled.load_state_dict(longer.state_dict())
+    assert torch.equal(doubled(value), longer(value))
+    assert torch.equal(doubled.spikes(value), longer.spikes(value))
+
+
 def test_a_leaking_membrane_forgets() -> None:
     increments = torch.tensor([0.45, 0.0, 0.0, 0.3])[:, None]
     assert spike_train_of_increments(increments, 1.0, 1.0, True).sum() == 1

@@ -128,6 +128,17 @@ def test_a_pattern_that_matches_nothing_is_refused(unet: UNet2DModel) -> None:
         SpikingUNet2DModel.from_unet(unet, SpikeSpec(keep=("nothing",)))
 
 
+def test_patterns_double_the_neurons_of_sites(unet: UNet2DModel) -> None:
+    neurons = SpikingUNet2DModel.from_unet(unet, SpikeSpec(doubled=("mid_block", "*.conv_shortcut"))).neurons()
+    doubled = {name for name, neuron in neurons.items() if neuron.doubled}
+    assert doubled == {name for name in neurons if name.startswith("mid_block") or "shortcut" in name}
+
+
+def test_doubling_an_analog_module_is_refused(unet: UNet2DModel) -> None:
+    with pytest.raises(UnsupportedLayerError, match="'conv_out' matches no site"):
+        SpikingUNet2DModel.from_unet(unet, SpikeSpec(keep=("conv_out",), doubled=("conv_out",)))
+
+
 def test_a_file_of_rules_teaches_a_new_layer(tmp_path: Any) -> None:
     file = tmp_path / "rules.py"
     file.write_text(

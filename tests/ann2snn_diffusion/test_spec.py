@@ -9,7 +9,7 @@ from ann2snn_diffusion.spec import SpikeSpec
 
 
 def test_a_spec_survives_json() -> None:
-    spec = SpikeSpec(time_steps=3, coding="rate", segments=(0, 7), keep=("conv_out",))
+    spec = SpikeSpec(time_steps=3, coding="rate", segments=(0, 7), keep=("conv_out",), doubled=("mid_block",))
     assert SpikeSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
@@ -28,6 +28,8 @@ def test_a_spec_survives_json() -> None:
         ({"segments": [0, 50, 50]}, "ascending"),
         ({"coding": "ternary", "signed_activations": False}, "negative digits"),
         ({"guidance": 0}, "above 0"),
+        ({"doubled": [3]}, "patterns of module names"),
+        ({"doubled": ["*"], "schedule": "synchronous", "coding": "rate"}, "none in the synchronous schedule"),
         ({"surrogate": "step"}, "one of rectangle"),
         ({"thresholds": 1}, "Unknown field 'thresholds'"),
     ],
