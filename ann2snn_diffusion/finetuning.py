@@ -24,9 +24,10 @@ from ann2snn_diffusion.result import sample_grids, write_result
 from ann2snn_diffusion.source import Converted
 from ann2snn_diffusion.training import Watch, require_images, train
 from ann2snn_diffusion.training_spec import TrainingSpec
-from ann2snn_diffusion.unet import SpikingUNet2DModel
 
-VOLATILE = ("checkpointing_steps", "checkpoints_total_limit", "save_images_steps", "dataloader_num_workers")
+VOLATILE = (
+    "checkpointing_steps", "checkpoints_total_limit", "save_images_steps", "dataloader_num_workers", "synchronous",
+)  # fmt: skip
 """What may differ when a training is resumed."""
 
 
@@ -72,6 +73,7 @@ def finetune_to_folder(
 
     Raises:
         OutputError: ``output`` exists, or an earlier training's checkpoints do and ``resume`` is None.
+        SpecError: ``synchronous``, and the network's coding is not rate.
         TeacherError: the teacher's images are of another shape.
         TrainingError, ResumeError: see `train`.
     """
@@ -85,7 +87,10 @@ def finetune_to_folder(
             f"{working}: has checkpoints of an earlier training; go on with --resume-from-checkpoint latest, "
             "or remove the folder."
         )
-    unet = with_learned_step_weights(converted.unet) if spec.learned_step_weights else converted.unet
+    unet = converted.unet
+    if spec.learned_step_weights:
+        unet = unet.with_spec(dataclasses.replace(unet.spec, learned_step_weights=True))
+    result_spec = dataclasses.replace(unet.spec, schedule="synchronous") if spec.synchronous else unet.spec
     ann = teacher or unet.ann()
     require_teacher(unet, ann)
     run = {
@@ -103,8 +108,9 @@ def finetune_to_folder(
         raise OutputError(f"{working} cannot be created: {error.strerror or error}.") from error
     before, grids = None, {}
     if accelerator.is_main_process:
-        before = measure_fidelity(unet, converted.scheduler, spec.seed, track)
-        networks = {"ANN": ann, "SNN before": unet}
+        untrained = unet.with_spec(result_spec)
+        before = measure_fidelity(untrained, converted.scheduler, spec.seed, track)
+        networks = {"ANN": ann, "SNN before": untrained}
         grids = sample_grids(networks, converted.scheduler, samples, spec.seed, track)
     accelerator.init_trackers("tensorboard")
 
@@ -120,29 +126,21 @@ def finetune_to_folder(
     accelerator.end_training()
     if before is None:
         return None
-    after = measure_fidelity(unet, converted.scheduler, spec.seed, track)
+    trained = unet.with_spec(result_spec)
+    after = measure_fidelity(trained, converted.scheduler, spec.seed, track)
     result = Finetuning(before, after, spec.steps, training_seconds(working))
     provenance = {
         "source": converted.name,
         "revision": converted.revision,
         "seed": spec.seed,
-        "spiking": dict(unet.config["spiking"]),
+        "spiking": dict(trained.config["spiking"]),
         "training": run | {"seconds": round(result.seconds, 1), "device": str(accelerator.device)},
         "before": {name: getattr(before, name) for name in ("epsilon_error", "epsilon_error_low_noise", "firing_rate")},
     }
-    grids |= sample_grids({"SNN after": unet}, converted.scheduler, samples, spec.seed, track)
+    grids |= sample_grids({"SNN after": trained}, converted.scheduler, samples, spec.seed, track)
     with new_folder(output, force) as folder:
-        write_result(folder, unet, converted.scheduler, provenance, after, grids)
+        write_result(folder, trained, converted.scheduler, provenance, after, grids)
     return result
-
-
-def with_learned_step_weights(unet: SpikingUNet2DModel) -> SpikingUNet2DModel:
-    """A copy of ``unet`` whose spikes have amplitudes of their own, equal to the step weights at first."""
-    spec = dataclasses.replace(unet.spec, learned_step_weights=True)
-    network = SpikingUNet2DModel.from_unet(unet.ann(), spec)
-    amplitudes = {name: value for name, value in network.state_dict().items() if name.endswith(".amplitudes")}
-    network.load_state_dict(amplitudes | unet.state_dict())
-    return network
 
 
 def require_teacher(unet: UNet2DModel, ann: UNet2DModel) -> None:

@@ -49,6 +49,9 @@ class TrainingSpec:
     """The amplitude of each time step's spikes learns too, see `SpikeSpec`."""
     learn: Learn = "spiking"
     """spiking: what stands beside the ANN's parameters, which stay; all: those too, as from random weights."""
+    synchronous: bool = False
+    """Hand the result out in the synchronous schedule: a rate-coded network is trained layerwise at a fraction of the
+    cost, and its weights carry over."""
     own_share: float = 0.25
     """Share of the states that lie on the spiking network's own trajectories, not the ANN's."""
     sampler_steps: int = 25

@@ -113,6 +113,18 @@ class SpikingUNet2DModel(UNet2DModel):
         nn.Module.to(ann, self.device, self.dtype)
         return ann.train(self.training)
 
+    def with_spec(self, spec: SpikeSpec) -> SpikingUNet2DModel:
+        """A copy that fires as ``spec`` says, with all parameters that both have; this network, where nothing differs.
+
+        What it has alone starts as in a new network: leaks at ``spec.leak``, amplitudes at the step weights.
+        """
+        if spec == self.spec:
+            return self
+        network = type(self).from_unet(self.ann(), spec)
+        mine = self.state_dict()
+        network.load_state_dict({name: mine.get(name, fresh) for name, fresh in network.state_dict().items()})
+        return network
+
     @property
     def guidance(self) -> Guidance:
         """Threshold guidance, see `ann2snn_diffusion.guidance`: one factor, or factors by group; 1 is none.

@@ -44,6 +44,12 @@ def finetune(
     learn: Annotated[
         str | None, typer.Option(help="spiking; or all, the ANN's own parameters too.  [default: spiking]")
     ] = None,
+    synchronous: Annotated[
+        bool | None,
+        typer.Option(
+            help="Hand out in the synchronous schedule what is trained layerwise; rate coding only.  [default: no-synchronous]"
+        ),
+    ] = None,
     own_share: Annotated[
         float | None, typer.Option(help="Share of states on the SNN's own trajectories.  [default: 0.25]")
     ] = None,
@@ -102,6 +108,7 @@ def finetune(
         firing_rate=firing_rate,
         learned_step_weights=learned_step_weights,
         learn=learn,
+        synchronous=synchronous,
         own_share=own_share,
         sampler_steps=sampler_steps,
         dataloader_num_workers=dataloader_num_workers,

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,16 @@ SHORT = ["--train-batch-size", "4", "--sampler-steps", "4", "--lr-warmup-steps",
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A converted model ``snn``, its ANN ``ddpm``, an ANN of other images ``larger``."""
+    """Converted models ``snn`` and ``rate``, their ANN ``ddpm``, an ANN of other images ``larger``."""
     folder = tmp_path_factory.mktemp("models")
     scheduler = DDPMScheduler()
     for name, unet in {"ddpm": build_unet(), "larger": build_unet(sample_size=16)}.items():
         DDPMPipeline(unet, scheduler).save_pretrained(folder / name)  # pyright: ignore[reportArgumentType]
     source = Source(build_unet(), scheduler, "ddpm")  # pyright: ignore[reportArgumentType]
     quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
-    convert_to_folder(source, folder / "snn", SpikeSpec(time_steps=2, segments=(0,)), quick, samples=0)
+    plain = SpikeSpec(time_steps=2, segments=(0,))
+    for name, spec in {"snn": plain, "rate": replace(plain, coding="rate")}.items():
+        convert_to_folder(source, folder / name, spec, quick, samples=0)
     return folder
 
 
@@ -79,6 +82,23 @@ def test_the_result_is_a_pipeline_folder_whose_report_compares_before_and_after(
     (tmp_path / "mine.toml").write_text("[run]\nseed = 1\n[training]\nsteps = 1\nlearned_step_weights = true\n")
     assert run(monkeypatch, "finetune", "snn-ft", "--recipe", "mine.toml", *SHORT) == 0
     assert any(name.endswith("amplitudes") for name in weights_of(tmp_path / "snn-ft-ft"))
+
+
+def test_what_was_trained_layerwise_can_be_handed_out_synchronous(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arguments = ["finetune", "rate", "--steps", "2", *SHORT]
+    assert run(monkeypatch, *arguments, "-o", "layerwise") == 0
+    assert run(monkeypatch, *arguments, "-o", "ticking", "--synchronous") == 0
+    layerwise, ticking = weights_of(tmp_path / "layerwise"), weights_of(tmp_path / "ticking")
+    assert all(torch.equal(ticking[name], layerwise[name]) for name in layerwise)
+    report = json.loads((tmp_path / "ticking" / "conversion_report.json").read_text())
+    unet = DDPMPipeline.from_pretrained(tmp_path / "ticking").unet
+    assert unet.spec.schedule == report["spiking"]["schedule"] == "synchronous"
+    trained = json.loads((tmp_path / "layerwise" / "conversion_report.json").read_text())
+    for measured in ("epsilon_error", "epsilon_error_low_noise"):
+        assert report[measured] != trained[measured]
+        assert report["before"][measured] != trained["before"][measured]
 
 
 def test_killed_at_any_moment_and_resumed_it_gives_the_weights_of_an_uninterrupted_run(
@@ -140,6 +160,7 @@ def test_from_random_weights_on_images(monkeypatch: pytest.MonkeyPatch, tmp_path
         (["snn", "--teacher", "larger"], "teacher: sample_size is 16, the spiking U-Net has 8"),
         (["snn", "--denoise", "1"], "denoise = 1.0: expected 0 without --data"),
         (["snn", "--data", "absent"], "expected a folder of images or one of"),
+        (["snn", "--synchronous"], "expected rate beside the synchronous schedule"),
         (["snn", "--steps", "0"], "steps = 0: expected a whole number from 1"),
         (["snn", "--resume-from-checkpoint", "latest"], "no checkpoint to resume from"),
         (["snn", "--resume-from-checkpoint", "checkpoint-000001"], "no checkpoint; expected latest"),

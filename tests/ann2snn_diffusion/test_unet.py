@@ -1,5 +1,6 @@
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,38 @@ def test_a_pipeline_takes_it_as_it_takes_any_unet(spiking: SpikingUNet2DModel, t
         for each in (pipeline, reloaded)
     ]
     assert (images[0] == images[1]).all()
+
+
+@pytest.mark.parametrize("spec", [SpikeSpec(), SpikeSpec(coding="rate", schedule="synchronous", time_steps=2)])
+@torch.no_grad()
+def test_learned_amplitudes_start_as_the_step_weights_and_are_saved(
+    unet: UNet2DModel, tmp_path: Path, spec: SpikeSpec
+) -> None:
+    snn = SpikingUNet2DModel.from_unet(unet, spec)
+    learning = snn.with_spec(replace(spec, learned_step_weights=True))
+    state, timestep = torch.randn(3, 1, 8, 8), torch.tensor([5, 300, 950])
+    torch.testing.assert_close(learning(state, timestep).sample, snn(state, timestep).sample, atol=1e-4, rtol=1e-4)
+    for neuron in learning.neurons().values():
+        assert neuron.amplitudes is not None
+        assert neuron.amplitudes.tolist() == list(neuron.weights)
+        neuron.amplitudes.mul_(1.1)
+    changed = learning(state, timestep).sample
+    assert not torch.allclose(changed, snn(state, timestep).sample, atol=1e-3)
+    learning.save_pretrained(tmp_path)
+    assert torch.equal(SpikingUNet2DModel.from_pretrained(tmp_path)(state, timestep).sample, changed)
+
+
+@torch.no_grad()
+def test_in_another_schedule_it_fires_with_the_same_parameters(unet: UNet2DModel) -> None:
+    layerwise = SpikingUNet2DModel.from_unet(unet, SpikeSpec(coding="rate", segments=(0,)))
+    for parameter in layerwise.parameters():
+        parameter += 0.01
+    ticking = layerwise.with_spec(replace(layerwise.spec, schedule="synchronous"))
+    mine, own = layerwise.state_dict(), ticking.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in mine.items())
+    assert all(own[name] == 1 for name in set(own) - set(mine))  # leaks
+    assert not torch.equal(ticking(torch.ones(1, 1, 8, 8), 5).sample, layerwise(torch.ones(1, 1, 8, 8), 5).sample)
+    assert layerwise.spec.schedule == "layerwise"
 
 
 def test_no_path_of_this_machine_is_saved(spiking: SpikingUNet2DModel, tmp_path: Path) -> None:
