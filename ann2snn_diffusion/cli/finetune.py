@@ -47,7 +47,7 @@ def finetune(
     synchronous: Annotated[
         bool | None,
         typer.Option(
-            help="Hand out in the synchronous schedule what is trained layerwise; rate coding only.  [default: no-synchronous]"
+            help="Hand out in the synchronous schedule what is trained layerwise; rate only.  [default: no-synchronous]"
         ),
     ] = None,
     own_share: Annotated[
