@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal, Self, get_args
 
 from ann2snn_diffusion.coding import CODINGS, Coding
@@ -57,16 +58,16 @@ class SpikeSpec:
         require(is_number(self.leak, 0, 1) and self.leak > 0, "leak", self.leak, "a number in (0, 1]")
         for field in ("signed_activations", "learned_step_weights"):
             require(isinstance(getattr(self, field), bool), field, getattr(self, field), "true or false")
-        ascending = all(is_number(start, 0, whole=True) for start in self.segments) and all(
-            first < second for first, second in zip(self.segments, self.segments[1:], strict=False)
-        )
+        numbers = isinstance(self.segments, tuple) and all(is_number(start, 0, whole=True) for start in self.segments)
+        ascending = numbers and all(first < second for first, second in pairwise(self.segments))
         require(
-            self.segments[:1] == (0,) and ascending, "segments", self.segments, "ascending diffusion timesteps from 0"
+            ascending and self.segments[:1] == (0,), "segments", self.segments, "ascending diffusion timesteps from 0"
         )
         self._require_guidance()
         for field in ("keep", "doubled"):
             patterns = getattr(self, field)
-            require(all(isinstance(name, str) for name in patterns), field, patterns, "patterns of module names")
+            listed = isinstance(patterns, tuple) and all(isinstance(name, str) for name in patterns)
+            require(listed, field, patterns, "a list of patterns of module names")
         synchronous = self.schedule == "synchronous"
         require(
             not synchronous or self.coding == "rate", "coding", self.coding,

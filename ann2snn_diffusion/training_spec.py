@@ -79,6 +79,8 @@ class TrainingSpec:
         require(weights > 0, "distill", self.distill, "a weight above 0, unless blockwise or denoise has one")
         for field in ("own_share", "ema_max_decay"):
             require(is_number(getattr(self, field), 0, 1), field, getattr(self, field), "a number from 0 to 1")
+        for field in ("use_ema", "gradient_checkpointing", "learned_step_weights", "synchronous"):
+            require(isinstance(getattr(self, field), bool), field, getattr(self, field), "true or false")
         for field, choices in {
             "mixed_precision": get_args(Precision),
             "learn": get_args(Learn),

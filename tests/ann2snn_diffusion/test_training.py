@@ -273,6 +273,7 @@ def test_mixed_precision_trains_in_bfloat16_and_keeps_float32_weights(
     ("values", "message"),
     [
         ({"steps": 0}, "steps = 0: expected a whole number from 1"),
+        ({"synchronous": "yes"}, "synchronous = 'yes': expected true or false"),
         ({"learning_rate": 0}, "learning_rate = 0: expected a number above 0"),
         ({"learning_rate": float("nan")}, "a number above 0"),
         ({"lr_scheduler": "warm"}, "one of linear, cosine"),
