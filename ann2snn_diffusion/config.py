@@ -51,6 +51,17 @@ def require_whole(spec: object, lowest: Mapping[str, int]) -> None:
         require(is_number(value, low, whole=True), field, value, f"a whole number from {low}")
 
 
+def require_flags(spec: object, names: tuple[str, ...]) -> None:
+    """Refuse fields of ``spec`` that are not booleans.
+
+    Raises:
+        SpecError: names the first such field.
+    """
+    for field in names:
+        value = getattr(spec, field)
+        require(isinstance(value, bool), field, value, "true or false")
+
+
 def is_number(value: Any, low: float, high: float = inf, whole: bool = False) -> bool:
     """``value`` is a finite number in [low, high], not a boolean; a whole one where asked."""
     kinds = int if whole else int | float

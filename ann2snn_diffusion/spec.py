@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any, Literal, Self, get_args
 
 from ann2snn_diffusion.coding import CODINGS, Coding
-from ann2snn_diffusion.config import build, is_number, require
+from ann2snn_diffusion.config import build, is_number, require, require_flags
 from ann2snn_diffusion.guidance import Guidance, by_group, known_groups
 from ann2snn_diffusion.surrogate import SURROGATES, Surrogate
 
@@ -56,8 +56,7 @@ class SpikeSpec:
         for field, choices in (("coding", CODINGS), ("schedule", SCHEDULES), ("surrogate", SURROGATES)):
             require(getattr(self, field) in choices, field, getattr(self, field), "one of " + ", ".join(choices))
         require(is_number(self.leak, 0, 1) and self.leak > 0, "leak", self.leak, "a number in (0, 1]")
-        for field in ("signed_activations", "learned_step_weights"):
-            require(isinstance(getattr(self, field), bool), field, getattr(self, field), "true or false")
+        require_flags(self, ("signed_activations", "learned_step_weights"))
         numbers = isinstance(self.segments, tuple) and all(is_number(start, 0, whole=True) for start in self.segments)
         ascending = numbers and all(first < second for first, second in pairwise(self.segments))
         require(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ann2snn_diffusion.config import is_number, require, require_whole
+from ann2snn_diffusion.config import is_number, require, require_flags, require_whole
 
 Precision = Literal["no", "fp16", "bf16"]
 Learn = Literal["spiking", "all"]
@@ -79,8 +79,7 @@ class TrainingSpec:
         require(weights > 0, "distill", self.distill, "a weight above 0, unless blockwise or denoise has one")
         for field in ("own_share", "ema_max_decay"):
             require(is_number(getattr(self, field), 0, 1), field, getattr(self, field), "a number from 0 to 1")
-        for field in ("use_ema", "gradient_checkpointing", "learned_step_weights", "synchronous"):
-            require(isinstance(getattr(self, field), bool), field, getattr(self, field), "true or false")
+        require_flags(self, ("use_ema", "gradient_checkpointing", "learned_step_weights", "synchronous"))
         for field, choices in {
             "mixed_precision": get_args(Precision),
             "learn": get_args(Learn),
