@@ -62,7 +62,8 @@ def plot_map(path: Path, search: Search, title: str) -> None:
     axes.set_xlabel("factor on the firing condition (below 1: fires at a lower charge)")
     axes.set_title(f"{title}, {len(search.evaluations)} settings tried", fontsize=10, loc="left")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    # Above the axes: within them it would hide a dot.
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0)
     figure.colorbar(dots, ax=axes, label=f"{search.objective}, relative")
     figure.savefig(path, dpi=150)
 
