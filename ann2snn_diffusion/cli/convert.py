@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from ann2snn_diffusion.cli.options import Device, Force, Recipe, Seed
+
 
 def convert(
     source: Annotated[
         str, typer.Argument(help="Hub id, pipeline folder, U-Net folder, or fashion-mnist: the bundled model.")
     ] = "fashion-mnist",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Result folder.  [default: ./NAME-snn]")] = None,
-    recipe: Annotated[str | None, typer.Option(help="TOML file or recipe name; flags override it.")] = None,
+    recipe: Recipe = None,
     time_steps: Annotated[int | None, typer.Option(help="Ticks of the spiking network.  [default: 4]")] = None,
     coding: Annotated[str | None, typer.Option(help="rate, radix or ternary.  [default: radix]")] = None,
     schedule: Annotated[str | None, typer.Option(help="layerwise or synchronous.  [default: layerwise]")] = None,
@@ -47,9 +49,9 @@ def convert(
         bool, typer.Option("--random-init", help="Fresh weights, for a2s finetune --learn all --denoise 1 --data …")
     ] = False,
     samples: Annotated[int, typer.Option(min=0, help="Images drawn by ANN and SNN for samples.png; 0: none.")] = 8,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
-    force: Annotated[bool, typer.Option("--force", help="Replace the result folder if it exists.")] = False,
+    seed: Seed = None,
+    device: Device = "cpu",
+    force: Force = False,
 ) -> None:
     """Convert a pretrained DDPM into a spiking U-Net, without training and without data."""
     from ann2snn_diffusion.artifact import refuse_existing

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ann2snn_diffusion.cli.options import DataRoot, Device, FeatureNetwork, InceptionWeights, Rules
+
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder that a2s convert wrote.")],
@@ -25,21 +27,17 @@ def evaluate(
             "[default: statistics that ship with the bundled model]"
         ),
     ] = None,
-    data_root: Annotated[Path, typer.Option(help="Where data sets lie, or are downloaded to.")] = Path("data"),
-    features: Annotated[
-        str | None, typer.Option(help="inception or fashion-mnist.  [default: inception; fashion-mnist without --data]")
-    ] = None,
-    inception_weights: Annotated[
-        Path | None, typer.Option(help="File of Inception's weights.  [default: torch.hub's cache]")
-    ] = None,
+    data_root: DataRoot = Path("data"),
+    features: FeatureNetwork = None,
+    inception_weights: InceptionWeights = None,
     scheduler: Annotated[str, typer.Option(help="ddpm, ddim, pndm, unipcmultistep …")] = "ddim",
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
     seed: Annotated[int, typer.Option(help="Image i is seeded with seed + i.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Images at a time, and a shard.")] = 64,
     bootstrap: Annotated[int, typer.Option(help="Resamples behind every interval.")] = 100,
     plots: Annotated[Path | None, typer.Option(help="Folder for PNG plots: samples, error over noise, sites.")] = None,
-    rules: Annotated[Path | None, typer.Option(help="The rules that the model was converted with.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    rules: Rules = None,
+    device: Device = "cpu",
 ) -> None:
     """Measure a converted model beside its ANN: fidelity, FID, KID; the same noise for both.
 

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from ann2snn_diffusion.cli.options import DataRoot, Device, Force, Recipe, Rules, Seed
+
 
 def finetune(
     folder: Annotated[Path, typer.Argument(help="Folder that a2s convert wrote.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Result folder.  [default: ./NAME-ft]")] = None,
-    recipe: Annotated[str | None, typer.Option(help="TOML file or recipe name; flags override it.")] = None,
+    recipe: Recipe = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.  [default: 800]")] = None,
     train_batch_size: Annotated[int | None, typer.Option(help="States per process and pass.  [default: 64]")] = None,
     gradient_accumulation_steps: Annotated[int | None, typer.Option(help="Passes per step.  [default: 1]")] = None,
@@ -64,7 +66,7 @@ def finetune(
             "lsun-church.  [default: no data, the ANN's sampling states]"
         ),
     ] = None,
-    data_root: Annotated[Path, typer.Option(help="Where data sets lie, or are downloaded to.")] = Path("data"),
+    data_root: DataRoot = Path("data"),
     dataloader_num_workers: Annotated[int | None, typer.Option(help="[default: 0]")] = None,
     checkpointing_steps: Annotated[
         int | None, typer.Option(help="Steps between checkpoints in OUTPUT-training.  [default: 250]")
@@ -77,10 +79,10 @@ def finetune(
         int | None, typer.Option(help="Steps between grids of samples; 0: none.  [default: 250]")
     ] = None,
     samples: Annotated[int, typer.Option(min=0, help="Images in each grid; 0: no pictures.")] = 8,
-    rules: Annotated[Path | None, typer.Option(help="The rules that the model was converted with.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
-    force: Annotated[bool, typer.Option("--force", help="Replace the result folder if it exists.")] = False,
+    rules: Rules = None,
+    seed: Seed = None,
+    device: Device = "cpu",
+    force: Force = False,
 ) -> None:
     """Train a converted model toward its ANN by surrogate-gradient BPTT, without a data set.
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ann2snn_diffusion.cli.options import Device, Rules
+
 
 def sample(
     folder: Annotated[Path, typer.Argument(help="Folder that a2s convert wrote.")],
@@ -16,8 +18,8 @@ def sample(
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Image i is seeded with seed + i.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time; changes nothing but memory.")] = 64,
-    rules: Annotated[Path | None, typer.Option(help="The rules that the model was converted with.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    rules: Rules = None,
+    device: Device = "cpu",
 ) -> None:
     """Draw a PNG grid with a converted model, and with its ANN from the same noise."""
     from ann2snn_diffusion.artifact import new_file

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from ann2snn_diffusion.cli.options import DataRoot, Device, FeatureNetwork, Force, InceptionWeights, Recipe, Rules, Seed
+
 
 def search_thresholds(
     folder: Annotated[Path, typer.Argument(help="Folder that a2s convert or a2s finetune wrote.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Result folder.  [default: ./NAME-guided]")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="TOML file or recipe name; flags override it.")] = None,
+    recipe: Recipe = None,
     by: Annotated[
         list[str] | None,
         typer.Option(help="segment, stage or kind; may be given several times.  [default: one factor for all sites]"),
@@ -60,13 +62,9 @@ def search_thresholds(
             "lsun-bedroom, lsun-church.  [default: for fid and kid, statistics that ship with the bundled model]"
         ),
     ] = None,
-    data_root: Annotated[Path, typer.Option(help="Where data sets lie, or are downloaded to.")] = Path("data"),
-    features: Annotated[
-        str | None, typer.Option(help="inception or fashion-mnist.  [default: inception; fashion-mnist without --data]")
-    ] = None,
-    inception_weights: Annotated[
-        Path | None, typer.Option(help="File of Inception's weights.  [default: torch.hub's cache]")
-    ] = None,
+    data_root: DataRoot = Path("data"),
+    features: FeatureNetwork = None,
+    inception_weights: InceptionWeights = None,
     scheduler: Annotated[str | None, typer.Option(help="Of fid and kid: ddpm, ddim, pndm …  [default: ddim]")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps of fid and kid.  [default: 25]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="States or images at a time.  [default: 64]")] = None,
@@ -74,10 +72,10 @@ def search_thresholds(
         int | None, typer.Option(help="Resamples behind the verdict's interval.  [default: 200]")
     ] = None,
     samples: Annotated[int, typer.Option(min=0, help="Images in each grid; 0: no pictures of samples.")] = 8,
-    rules: Annotated[Path | None, typer.Option(help="The rules that the model was converted with.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
-    force: Annotated[bool, typer.Option("--force", help="Replace the result folder if it exists.")] = False,
+    rules: Rules = None,
+    seed: Seed = None,
+    device: Device = "cpu",
+    force: Force = False,
 ) -> None:
     """Search threshold guidance: factors on the firing condition, judged on what the search never saw.
 

@@ -1,0 +1,21 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Recipe = Annotated[str | None, typer.Option(help="TOML file or recipe name; flags override it.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the result folder if it exists.")]
+Rules = Annotated[Path | None, typer.Option(help="The rules that the model was converted with.")]
+DataRoot = Annotated[Path, typer.Option(help="Where data sets lie, or are downloaded to.")]
+FeatureNetwork = Annotated[
+    str | None, typer.Option(help="inception or fashion-mnist.  [default: inception; fashion-mnist without --data]")
+]
+InceptionWeights = Annotated[
+    Path | None, typer.Option(help="File of Inception's weights.  [default: torch.hub's cache]")
+]
