@@ -14,12 +14,15 @@ between the lowest and the highest level and 0 elsewhere: the clipped straight-t
 Charged tick by tick (`FireTicks`), rate coding: v_t = λ·u_{t−1} + I_t, u_t = v_t − s_t, and backward in time
 
     dL/dv_t = h_t · dL/ds_t + (1 − h_t) · λ · dL/dv_{t+1},    dL/dI_t = dL/dv_t,    dL/dλ = Σ_t u_{t−1} · dL/dv_t
+
+Where two neurons take turns on a membrane, a tick has n = 2 firing steps; between them nothing arrives or leaks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -160,12 +163,14 @@ class FireTicks(torch.autograd.Function):
     def forward(
         ctx: Any, slices: Tensor, unit: Tensor, offset: Tensor, leak: Tensor, amplitudes: Tensor | None, firing: Firing
     ) -> Tensor:
-        """Slices [T, B, …] of the output: offset + T · unit · A_t·s_t, from slices of the value, unit like a slice."""
+        """Slices [T, B, …] of the output: offset + T · unit · Σ A_t·s_t, from slices of the value, unit like a slice.
+
+        Firing steps, and amplitudes [n·T], go in order: the n of the first tick, those of the second …
+        """
         ctx.save_for_backward(slices, unit, offset, leak, amplitudes)
         ctx.firing = firing
-        carried = _amplified(
-            [spikes for _, _, spikes in _ticks(_increments(slices, unit, offset), leak, firing)], amplitudes
-        )
+        ticks = _ticks(_increments(slices, unit, offset), leak, firing)
+        carried = _amplified([[spikes for _, spikes in steps] for _, steps in ticks], amplitudes)
         return torch.addcmul(offset, carried, unit, value=len(slices))
 
     @staticmethod
@@ -179,21 +184,23 @@ class FireTicks(torch.autograd.Function):
         by_carried = output * unit
         by_membrane = torch.empty_like(increments)
         by_leak, later = torch.zeros_like(leak), torch.zeros_like(increments[0])
-        for tick, (residue, membrane, _) in reversed(list(enumerate(ticks))):
-            slope = ctx.firing.slope(membrane, 1)
-            amplitude = time_steps if amplitudes is None else time_steps * amplitudes[tick]
-            later = by_membrane[tick] = torch.addcmul(
-                (1 - slope).mul_(leak * later), slope, by_carried[tick] * amplitude
-            )
+        for tick, (residue, steps) in reversed(list(enumerate(ticks))):
+            later = leak * later
+            for step, (membrane, _) in reversed(list(enumerate(steps, start=tick * len(steps)))):
+                slope = ctx.firing.slope(membrane, 1)
+                amplitude = time_steps if amplitudes is None else time_steps * amplitudes[step]
+                later = torch.addcmul((1 - slope).mul_(later), slope, by_carried[tick] * amplitude)
+            by_membrane[tick] = later
             by_leak += (later * residue).sum()
-        spikes = [spikes for _, _, spikes in ticks]
+        trains = [[spikes for _, spikes in steps] for _, steps in ticks]
         by_value = by_membrane / (unit * time_steps)
-        carried = _amplified(spikes, amplitudes) * time_steps
+        carried = _amplified(trains, amplitudes) * time_steps
         by_unit = (output * carried - by_membrane * increments / unit).sum_to_size(unit.shape)
         by_offset = (output - by_value).sum_to_size(offset.shape)
         by_amplitude = None
         if amplitudes is not None:
-            by_amplitude = (by_carried * torch.stack(spikes)).flatten(1).sum(1) * time_steps
+            by_spike = [(by_carried[tick] * spikes).sum() for tick, steps in enumerate(trains) for spikes in steps]
+            by_amplitude = torch.stack(by_spike) * time_steps
         return by_value, by_unit, by_offset, by_leak, by_amplitude, None
 
 
@@ -202,17 +209,23 @@ def _increments(slices: Tensor, unit: Tensor, offset: Tensor) -> Tensor:
     return (slices - offset).div_(unit * len(slices))
 
 
-def _amplified(trains: Sequence[Tensor], amplitudes: Tensor | None) -> Tensor:
-    return torch.stack(
-        [spikes if amplitudes is None else spikes * amplitudes[tick] for tick, spikes in enumerate(trains)]
-    )
+def _amplified(trains: Sequence[Sequence[Tensor]], amplitudes: Tensor | None) -> Tensor:
+    """Σ A_t·s_t of every tick, [T, …], from the spikes of its firing steps."""
+    if amplitudes is not None:
+        factors = iter(amplitudes)
+        trains = [[spikes * next(factors) for spikes in steps] for steps in trains]
+    return torch.stack([reduce(torch.add, steps) for steps in trains])
 
 
-def _ticks(increments: Tensor, leak: Tensor, firing: Firing) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Of every tick the residue u_{t−1} that it starts from, the membrane v_t and the spikes s_t."""
+def _ticks(increments: Tensor, leak: Tensor, firing: Firing) -> Iterator[tuple[Tensor, list[tuple[Tensor, Tensor]]]]:
+    """Of every tick the residue u_{t−1} that it starts from; the membrane v_t and the spikes s_t of its n steps."""
     residue = torch.full_like(increments[0], 0 if firing.signed else 0.5)
     for increment in increments:
-        membrane = torch.addcmul(increment, residue, leak)
-        spikes = firing.spikes(membrane, 1)
-        yield residue, membrane, spikes
-        residue = membrane - spikes
+        start, steps = residue, []
+        residue = torch.addcmul(increment, residue, leak)
+        for _ in range(len(firing.weights) // len(increments)):
+            membrane = residue
+            spikes = firing.spikes(membrane, 1)
+            steps.append((membrane, spikes))
+            residue = membrane - spikes
+        yield start, steps

@@ -83,15 +83,24 @@ def spike_train(
 
 
 def spike_train_of_increments(
-    increments: Tensor, leak: Tensor | float, guidance: float | Tensor, signed: bool, surrogate: Surrogate = "arctan"
+    increments: Tensor,
+    leak: Tensor | float,
+    guidance: float | Tensor,
+    signed: bool,
+    surrogate: Surrogate = "arctan",
+    neurons: int = 1,
 ) -> Tensor:
-    """Spikes [T, …] of a rate-coded IF (leak 1) or LIF neuron whose input arrives tick by tick, [T, …] in units."""
+    """Spikes [neurons·T, …] of rate-coded IF (leak 1) or LIF neurons whose input arrives tick by tick, [T, …] in units.
+
+    Where several neurons share a membrane they fire in turn, all within the tick.
+    """
     membrane = torch.zeros_like(increments[0]) if signed else torch.full_like(increments[0], 0.5)
     spikes = []
     for increment in increments:
         membrane = leak * membrane + increment
-        spikes.append(fire(membrane, 1, guidance, signed, surrogate))
-        membrane = membrane - spikes[-1]
+        for _ in range(neurons):
+            spikes.append(fire(membrane, 1, guidance, signed, surrogate))
+            membrane = membrane - spikes[-1]
     return torch.stack(spikes)
 
 
@@ -164,8 +173,9 @@ class SpikingNeuron(nn.Module):
         if self.leak is None:
             return spike_train(charge, self.weights, guidance, self.signed, surrogate)
         # A slice carries T times its share of the value.
-        increments = arrivals(self._by_tick(charge)) / len(self.weights)
-        return spike_train_of_increments(increments, self.leak, guidance, self.signed, surrogate)
+        increments = arrivals(self._by_tick(charge)) / self.spec.time_steps
+        neurons = 2 if self.doubled else 1
+        return spike_train_of_increments(increments, self.leak, guidance, self.signed, surrogate, neurons)
 
     def condition(self, value: Tensor) -> float | Tensor:
         """g of each row of ``value`` [S·B, …], shaped [B, 1, …] against one tick; a number where segments agree."""

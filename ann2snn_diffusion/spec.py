@@ -47,7 +47,7 @@ class SpikeSpec:
     """Patterns (fnmatch) of module names that stay analog."""
     doubled: tuple[str, ...] = ()
     """Patterns (fnmatch) of module names where two neurons, not one, take turns on each membrane: 2·T spikes in T
-    ticks, so that radix coding at T = 4 has 511 signed levels there, not 31. Layerwise schedule only."""
+    ticks, so that at T = 4 radix coding has 511 signed levels there, not 31, and rate coding 17, not 9."""
 
     def __post_init__(self) -> None:
         require(
@@ -73,7 +73,6 @@ class SpikeSpec:
             "rate beside the synchronous schedule: a weighted spike has no meaning before its train is complete",
         )  # fmt: skip
         require(synchronous or self.leak == 1, "leak", self.leak, "1 unless the schedule is synchronous")
-        require(not (synchronous and self.doubled), "doubled", self.doubled, "none in the synchronous schedule")
         require(
             self.coding != "ternary" or self.signed_activations, "signed_activations", self.signed_activations,
             "true beside ternary coding, which has negative digits",

@@ -69,21 +69,21 @@ def test_a_row_with_factor_one_beside_guided_ones_is_unguided_to_the_bit(
     assert not torch.equal(mixed[1], unguided[1])
 
 
+@pytest.mark.parametrize("neurons", [1, 2])
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize(("leak", "guidance"), [(1.0, 1.0), (0.7, 0.9)])
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_charged_tick_by_tick_values_and_gradients_are_those_of_autograd_through_the_loop(
-    surrogate: Surrogate, signed: bool, leak: float, guidance: float, learned: bool
+    surrogate: Surrogate, signed: bool, leak: float, guidance: float, learned: bool, neurons: int
 ) -> None:
     value, unit, offset = inputs(4)
     forgetting = torch.tensor(leak, dtype=torch.float64, requires_grad=True)
-    amplitudes = (1 + 0.2 * draw(4, seed=6)).requires_grad_()
-    ours: Any = FireTicks.apply(
-        value, unit, offset, forgetting, amplitudes if learned else None, Firing((1,) * 4, guidance, signed, surrogate)
-    )
-    spikes = spike_train_of_increments((value - offset) / unit / 4, forgetting, guidance, signed, surrogate)
-    amplified = spikes * amplitudes.view(-1, 1, 1, 1, 1) if learned else spikes
+    amplitudes = (1 + 0.2 * draw(4 * neurons, seed=6)).requires_grad_()
+    firing = Firing((1,) * 4 * neurons, guidance, signed, surrogate)
+    ours: Any = FireTicks.apply(value, unit, offset, forgetting, amplitudes if learned else None, firing)
+    spikes = spike_train_of_increments((value - offset) / unit / 4, forgetting, guidance, signed, surrogate, neurons)
+    amplified = (spikes * amplitudes.view(-1, 1, 1, 1, 1) if learned else spikes).unflatten(0, (4, neurons)).sum(1)
     parameters = (value, unit, offset, forgetting, *([amplitudes] if learned else []))
     assert_same_gradients(ours, offset + 4 * unit * amplified, parameters)
 

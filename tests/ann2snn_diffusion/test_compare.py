@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import UNet2DModel
@@ -33,9 +35,12 @@ def test_figures_of_a_site_are_those_of_its_values_computed_at_once(unet: UNet2D
 
 
 @pytest.mark.parametrize("doubled", [(), ("conv_out",)])
+@pytest.mark.parametrize("spec", [SpikeSpec(), SpikeSpec(coding="rate", schedule="synchronous")])
 @torch.no_grad()
-def test_firing_rates_are_counted_spikes_per_neuron_and_time_step(unet: UNet2DModel, doubled: tuple[str, ...]) -> None:
-    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(doubled=doubled))
+def test_firing_rates_are_counted_spikes_per_neuron_and_time_step(
+    unet: UNet2DModel, spec: SpikeSpec, doubled: tuple[str, ...]
+) -> None:
+    snn = SpikingUNet2DModel.from_unet(unet, replace(spec, doubled=doubled))
     states, diffusion_timesteps = torch.randn(3, 1, 8, 8), torch.tensor([5, 300, 900])
     found = compare(snn, states, diffusion_timesteps)
     spikes: list[torch.Tensor] = []

@@ -22,9 +22,9 @@ CASES = [
 ]
 
 
-def neuron(spec: SpikeSpec, signed: bool, ticks: int = 1, dim: int = 1) -> SpikingNeuron:
+def neuron(spec: SpikeSpec, signed: bool, ticks: int = 1, dim: int = 1, doubled: bool = False) -> SpikingNeuron:
     generator = torch.Generator().manual_seed(1)
-    made = SpikingNeuron(3, signed, spec, ForwardPass(ticks=ticks), dim)
+    made = SpikingNeuron(3, signed, spec, ForwardPass(ticks=ticks), dim, doubled)
     made.threshold.data = 0.5 + torch.rand(made.threshold.shape, generator=generator)
     made.offset.data = 0.2 * torch.randn(made.offset.shape, generator=generator)
     return made.requires_grad_(False)
@@ -77,12 +77,14 @@ def test_guidance_is_simulated_and_not_the_closed_form(
     assert emitted < unguided  # a higher bar: less comes through, in however many spikes
 
 
+@pytest.mark.parametrize("doubled", [False, True])
 @pytest.mark.parametrize("signed", [True, False])
 def test_a_constant_input_gives_a_synchronous_neuron_the_layerwise_value(
-    signed: bool, generator: torch.Generator
+    signed: bool, doubled: bool, generator: torch.Generator
 ) -> None:
-    synchronous = neuron(SpikeSpec(coding="rate", schedule="synchronous", segments=(0,)), signed, ticks=4)
-    layerwise = neuron(SpikeSpec(coding="rate", segments=(0,)), signed)
+    spec = SpikeSpec(coding="rate", schedule="synchronous", segments=(0,))
+    synchronous = neuron(spec, signed, ticks=4, doubled=doubled)
+    layerwise = neuron(SpikeSpec(coding="rate", segments=(0,)), signed, doubled=doubled)
     value = torch.rand(2, 3, 5, 5, generator=generator)
     means = synchronous(value.repeat(4, 1, 1, 1))
     torch.testing.assert_close(means[-2:], layerwise(value))
@@ -94,10 +96,27 @@ def test_two_neurons_on_each_membrane_round_as_one_does_in_twice_the_time_steps(
 ) -> None:
     value = torch.randn(4, 3, 5, 5, generator=generator)
     longer = neuron(SpikeSpec(time_steps=6, coding=coding, segments=(0,)), True)
-    doubled = SpikingNeuron(3, True, SpikeSpec(time_steps=3, coding=coding, segments=(0,)), ForwardPass(), doubled=True)
-    doubled.load_state_dict(longer.state_dict())
+    doubled = neuron(SpikeSpec(time_steps=3, coding=coding, segments=(0,)), True, doubled=True)
     assert torch.equal(doubled(value), longer(value))
     assert torch.equal(doubled.spikes(value), longer.spikes(value))
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+@pytest.mark.parametrize("signed", [True, False])
+def test_what_a_synchronous_neuron_hands_on_are_its_spikes(
+    signed: bool, doubled: bool, generator: torch.Generator
+) -> None:
+    made = neuron(SpikeSpec(coding="rate", schedule="synchronous", segments=(0,)), signed, ticks=4, doubled=doubled)
+    value = 2 * torch.randn(8, 3, 5, 5, generator=generator)
+    unit, offset = made.levels(value)
+    torch.testing.assert_close(made(value)[-2:], offset + unit * made.spikes(value).sum(0))
+
+
+def test_two_neurons_on_a_membrane_fire_twice_in_a_tick_that_brings_much() -> None:
+    increments = torch.tensor([0.0, 2.2, 0.0, 0.0])[:, None]
+    assert spike_train_of_increments(increments, 1.0, 1.0, True).flatten().tolist() == [0, 1, 1, 0]
+    two = spike_train_of_increments(increments, 1.0, 1.0, True, neurons=2)
+    assert two.unflatten(0, (4, 2)).sum(1).flatten().tolist() == [0, 2, 0, 0]
 
 
 def test_a_leaking_membrane_forgets() -> None:

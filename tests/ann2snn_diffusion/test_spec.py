@@ -32,7 +32,6 @@ def test_a_spec_survives_json() -> None:
         ({"doubled": [3]}, "a list of patterns of module names"),
         ({"doubled": 3}, "a list of patterns of module names"),
         ({"keep": "conv_out"}, "a list of patterns of module names"),
-        ({"doubled": ["*"], "schedule": "synchronous", "coding": "rate"}, "none in the synchronous schedule"),
         ({"surrogate": "step"}, "one of rectangle"),
         ({"thresholds": 1}, "Unknown field 'thresholds'"),
     ],
