@@ -174,7 +174,7 @@ class SpikingNeuron(nn.Module):
             return spike_train(charge, self.weights, guidance, self.signed, surrogate)
         # A slice carries T times its share of the value.
         increments = arrivals(self._by_tick(charge)) / self.spec.time_steps
-        neurons = 2 if self.doubled else 1
+        neurons = len(self.weights) // self.spec.time_steps
         return spike_train_of_increments(increments, self.leak, guidance, self.signed, surrogate, neurons)
 
     def condition(self, value: Tensor) -> float | Tensor:

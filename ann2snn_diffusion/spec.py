@@ -47,8 +47,8 @@ class SpikeSpec:
     """Patterns (fnmatch) of module names that stay analog."""
     doubled: tuple[str, ...] = ()
     """Patterns (fnmatch) of module names where two neurons, not one, take turns on each membrane: 2·T spikes in T
-    ticks, so that at T = 4 radix coding has 511 signed levels there, not 31, and rate coding 17, not 9. In
-    the synchronous schedule they are bursts of at most two spikes (arXiv 2204.13271)."""
+    ticks, so that at T = 4 radix coding has 511 signed levels there, not 31, and rate coding 17, not 9. In the
+    synchronous schedule they are bursts of at most two spikes (arXiv 2204.13271)."""
 
     def __post_init__(self) -> None:
         require(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.options import DataRoot, Device, FeatureNetwork, InceptionWeights, Rules
+from ann2snn_diffusion.cli.options import DataRoot, Device, FeaturesName, InceptionWeights, Rules
 
 
 def evaluate(
@@ -28,7 +28,7 @@ def evaluate(
         ),
     ] = None,
     data_root: DataRoot = Path("data"),
-    features: FeatureNetwork = None,
+    features: FeaturesName = None,
     inception_weights: InceptionWeights = None,
     scheduler: Annotated[str, typer.Option(help="ddpm, ddim, pndm, unipcmultistep …")] = "ddim",
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,

@@ -13,7 +13,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the result folder if it exists.")]
 Rules = Annotated[Path | None, typer.Option(help="The rules that the model was converted with.")]
 DataRoot = Annotated[Path, typer.Option(help="Where data sets lie, or are downloaded to.")]
-FeatureNetwork = Annotated[
+FeaturesName = Annotated[
     str | None, typer.Option(help="inception or fashion-mnist.  [default: inception; fashion-mnist without --data]")
 ]
 InceptionWeights = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.options import DataRoot, Device, FeatureNetwork, Force, InceptionWeights, Recipe, Rules, Seed
+from ann2snn_diffusion.cli.options import DataRoot, Device, FeaturesName, Force, InceptionWeights, Recipe, Rules, Seed
 
 
 def search_thresholds(
@@ -63,7 +63,7 @@ def search_thresholds(
         ),
     ] = None,
     data_root: DataRoot = Path("data"),
-    features: FeatureNetwork = None,
+    features: FeaturesName = None,
     inception_weights: InceptionWeights = None,
     scheduler: Annotated[str | None, typer.Option(help="Of fid and kid: ddpm, ddim, pndm …  [default: ddim]")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps of fid and kid.  [default: 25]")] = None,
