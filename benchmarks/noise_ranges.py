@@ -1,0 +1,100 @@
+"""Where an SNN loses quality: FID with the SNN in one range of noise and its ANN in all others, from equal noise.
+
+python benchmarks/noise_ranges.py FOLDER [--ranges 0,120,300,700] [-n 512]
+Several processes share the drawing: torchrun --nproc_per_node 2 benchmarks/noise_ranges.py FOLDER.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from accelerate import PartialState
+from rich.table import Table
+from torch import Tensor
+
+from ann2snn_diffusion import SpikingUNet2DModel, analog
+from ann2snn_diffusion.features import FeatureImages
+from ann2snn_diffusion.objectives import shared
+from ann2snn_diffusion.progress import console, progress_bars, silent, tracking
+from ann2snn_diffusion.quality import fid
+from ann2snn_diffusion.real_data import RealData, bundled_data
+from ann2snn_diffusion.sample import choose_scheduler, sample
+from ann2snn_diffusion.source import load_converted
+from ann2snn_diffusion.trajectories import sample_size
+
+
+@dataclass(frozen=True)
+class Within:
+    """A network that spikes at diffusion timesteps from ``first`` to before ``end``, and is its ANN elsewhere."""
+
+    unet: SpikingUNet2DModel
+    first: int
+    end: int
+
+    @property
+    def config(self) -> Any:
+        """Of the network."""
+        return self.unet.config
+
+    @property
+    def device(self) -> torch.device:
+        """Of the network."""
+        return self.unet.device
+
+    def __call__(self, state: Tensor, diffusion_timestep: Tensor, label: Tensor | None) -> Any:
+        """The network's or its ANN's ε of a state [B, C, H, W]."""
+        spiking = self.first <= int(diffusion_timestep) < self.end
+        with nullcontext() if spiking else analog(self.unet):
+            return self.unet(state, diffusion_timestep, label)
+
+
+def distance(
+    network: Any, scheduler: Any, real: RealData, count: int, steps: int, seed: int, batch_size: int,
+    process: PartialState, advance: Callable[[], None],
+) -> float:  # fmt: skip
+    """FID of ``count`` images, each process drawing its batches; image i is seeded with ``seed`` + i."""
+
+    def features(rows: slice) -> Tensor:
+        images = sample(network, scheduler, rows.stop - rows.start, steps, seed + rows.start, batch_size, advance)
+        return real.network(FeatureImages((images * 255).round().to(torch.uint8))).pooled
+
+    return fid(shared(features, count, batch_size, process), real.reference)
+
+
+def main(
+    folder: Path,
+    ranges: Annotated[str, typer.Option(help="Where ranges of diffusion timesteps start.")] = "0,120,300,700",
+    count: Annotated[int, typer.Option("--count", "-n", help="Images for each range.")] = 512,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
+    seed: int = 0,
+    batch_size: int = 64,
+) -> None:
+    """Print FID for none, which is the ANN's, for every range, and for all of them."""
+    process = PartialState()
+    converted = load_converted(folder)
+    unet = converted.unet.requires_grad_(False)
+    real = bundled_data(unet.config["out_channels"], sample_size(unet))
+    scheduler = choose_scheduler(converted.scheduler, "ddim")
+    last = scheduler.config.num_train_timesteps
+    starts = [int(start) for start in ranges.split(",")]
+    batches = -(-count // batch_size // process.num_processes)
+    table = Table("the SNN at", "FID")
+    with progress_bars() as progress:
+        track = tracking(progress) if process.is_main_process else silent
+        for first, end in [(0, 0), *zip(starts, [*starts[1:], last], strict=True), (0, last)]:
+            title = f"{first} … {end - 1}" if end else "none: the ANN"
+            advance, network = track(title, batches * steps), Within(unet, first, end)
+            found = distance(network, scheduler, real, count, steps, seed, batch_size, process, advance)
+            table.add_row(title, f"{found:.2f}")
+    if process.is_main_process:
+        console().print(f"{folder}: {count} images, DDIM, {steps} steps, seed {seed}, torch {torch.__version__}", table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
