@@ -1,4 +1,4 @@
-"""Where an SNN loses quality: FID with the SNN in one range of noise and its ANN in all others, from equal noise.
+"""Where an SNN of the bundled model loses quality: FID with the SNN in one range of noise, its ANN in all others.
 
 python benchmarks/noise_ranges.py FOLDER [--ranges 0,120,300,700] [-n 512]
 Several processes share the drawing: torchrun --nproc_per_node 2 benchmarks/noise_ranges.py FOLDER.
