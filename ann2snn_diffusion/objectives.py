@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.datasets import RealImages
@@ -219,18 +220,35 @@ def _distance(converted: Converted, spec: SearchSpec, part: int, process: Partia
 
     def draw(network: SpikingUNet2DModel) -> Tensor:
         def some(rows: slice) -> Tensor:
-            size = rows.stop - rows.start
             try:
-                images = sample(network, scheduler, size, spec.steps, first + rows.start, size)
+                return drawn_features(network, scheduler, rows, spec.steps, first, real)
             except NotFiniteError:
-                return torch.full((size, real.network.width), torch.nan)
-            return real.network(FeatureImages((images * 255).round().to(torch.uint8))).pooled
+                return torch.full((rows.stop - rows.start, real.network.width), torch.nan)
 
         return shared(some, count, spec.batch_size, process)
 
     if spec.objective == "fid":
         return Objective("FID", draw, lambda features: fid(features, real.reference))
     return Objective("KID", draw, lambda features: kid(features, real.reference, spec.seed)[0])
+
+
+def drawn_features(
+    network: UNet2DModel,
+    scheduler: Any,
+    rows: slice,
+    steps: int,
+    seed: int,
+    real: RealData,
+    advance: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Features [N, D] of the images ``rows`` of all that a network draws; image i is seeded with ``seed`` + i.
+
+    Raises:
+        NotFiniteError: images are not finite.
+    """
+    size = rows.stop - rows.start
+    images = sample(network, scheduler, size, steps, seed + rows.start, size, advance)
+    return real.network(FeatureImages((images * 255).round().to(torch.uint8))).pooled
 
 
 @torch.no_grad()

@@ -6,9 +6,9 @@ Several processes share the drawing: torchrun --nproc_per_node 2 benchmarks/nois
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,12 +19,11 @@ from rich.table import Table
 from torch import Tensor
 
 from ann2snn_diffusion import SpikingUNet2DModel, analog
-from ann2snn_diffusion.features import FeatureImages
-from ann2snn_diffusion.objectives import shared
+from ann2snn_diffusion.objectives import drawn_features, shared
 from ann2snn_diffusion.progress import console, progress_bars, silent, tracking
 from ann2snn_diffusion.quality import fid
-from ann2snn_diffusion.real_data import RealData, bundled_data
-from ann2snn_diffusion.sample import choose_scheduler, sample
+from ann2snn_diffusion.real_data import bundled_data
+from ann2snn_diffusion.sample import choose_scheduler
 from ann2snn_diffusion.source import load_converted
 from ann2snn_diffusion.trajectories import sample_size
 
@@ -54,19 +53,6 @@ class Within:
             return self.unet(state, diffusion_timestep, label)
 
 
-def distance(
-    network: Any, scheduler: Any, real: RealData, count: int, steps: int, seed: int, batch_size: int,
-    process: PartialState, advance: Callable[[], None],
-) -> float:  # fmt: skip
-    """FID of ``count`` images, each process drawing its batches; image i is seeded with ``seed`` + i."""
-
-    def features(rows: slice) -> Tensor:
-        images = sample(network, scheduler, rows.stop - rows.start, steps, seed + rows.start, batch_size, advance)
-        return real.network(FeatureImages((images * 255).round().to(torch.uint8))).pooled
-
-    return fid(shared(features, count, batch_size, process), real.reference)
-
-
 def main(
     folder: Path,
     ranges: Annotated[str, typer.Option(help="Where ranges of diffusion timesteps start.")] = "0,120,300,700",
@@ -89,9 +75,13 @@ def main(
         track = tracking(progress) if process.is_main_process else silent
         for first, end in [(0, 0), *zip(starts, [*starts[1:], last], strict=True), (0, last)]:
             title = f"{first} … {end - 1}" if end else "none: the ANN"
-            advance, network = track(title, batches * steps), Within(unet, first, end)
-            found = distance(network, scheduler, real, count, steps, seed, batch_size, process, advance)
-            table.add_row(title, f"{found:.2f}")
+            network: Any = Within(unet, first, end)
+            draw = partial(
+                drawn_features, network, scheduler,
+                steps=steps, seed=seed, real=real, advance=track(title, batches * steps),
+            )  # fmt: skip
+            features = shared(draw, count, batch_size, process)
+            table.add_row(title, f"{fid(features, real.reference):.2f}")
     if process.is_main_process:
         console().print(f"{folder}: {count} images, DDIM, {steps} steps, seed {seed}, torch {torch.__version__}", table)
 
