@@ -62,7 +62,7 @@ def main(
     batch_size: int = 64,
 ) -> None:
     """Print FID for none, which is the ANN's, for every range, and for all of them."""
-    process = PartialState()
+    process = PartialState(cpu=True)
     converted = load_converted(folder)
     unet = converted.unet.requires_grad_(False)
     real = bundled_data(unet.config["out_channels"], sample_size(unet))
