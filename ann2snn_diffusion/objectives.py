@@ -27,7 +27,7 @@ from ann2snn_diffusion.progress import Track, silent
 from ann2snn_diffusion.quality import fid, kid
 from ann2snn_diffusion.randomness import stream
 from ann2snn_diffusion.real_data import RealData
-from ann2snn_diffusion.sample import NotFiniteError, choose_scheduler, sample
+from ann2snn_diffusion.sample import NotFiniteError, choose_scheduler, sample, to_pixels
 from ann2snn_diffusion.search_spec import SearchSpec
 from ann2snn_diffusion.source import Converted
 from ann2snn_diffusion.training_states import add_noise
@@ -248,7 +248,7 @@ def drawn_features(
     """
     size = rows.stop - rows.start
     images = sample(network, scheduler, size, steps, seed + rows.start, size, advance)
-    return real.network(FeatureImages((images * 255).round().to(torch.uint8))).pooled
+    return real.network(FeatureImages(to_pixels(images))).pooled
 
 
 @torch.no_grad()

@@ -74,6 +74,11 @@ def sample(
     return (torch.cat(images) / 2 + 0.5).clamp(0, 1).cpu()
 
 
+def to_pixels(images: Tensor) -> Tensor:
+    """Images in [0, 1] as uint8 of the same shape: what shards keep, and what features are taken of."""
+    return (images * 255).round().to(torch.uint8)
+
+
 def _sample_batch(
     unet: UNet2DModel, scheduler: Any, steps: int, generators: list[torch.Generator], advance: Callable[[], None]
 ) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.artifact import OutputError, new_file
 from ann2snn_diffusion.digest import digest
-from ann2snn_diffusion.sample import sample, scheduler_settings
+from ann2snn_diffusion.sample import sample, scheduler_settings, to_pixels
 
 
 def shard_files(
@@ -68,7 +68,7 @@ def draw_shards(
         except OSError as error:
             raise OutputError(f"{files[first].parent} cannot be created: {error.strerror or error}.") from error
         with new_file(files[first]) as partial:
-            save_file({"images": (images * 255).round().to(torch.uint8)}, partial)
+            save_file({"images": to_pixels(images)}, partial)
     process.wait_for_everyone()
 
 
