@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ann2snn_diffusion.calibrate import CalibrationSpec
-    from ann2snn_diffusion.conversion import Conversion, convert
-    from ann2snn_diffusion.neuron import analog
-    from ann2snn_diffusion.rules import Site, spiking_synapse, to_spiking
-    from ann2snn_diffusion.source import load_source
-    from ann2snn_diffusion.spec import SpikeSpec
-    from ann2snn_diffusion.unet import SpikingUNet2DModel
+    from ann2snn_diffusion.models.loading import load_source
+    from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+    from ann2snn_diffusion.spiking.neuron import analog
+    from ann2snn_diffusion.spiking.rules import Site, spiking_synapse, to_spiking
+    from ann2snn_diffusion.spiking.spec import SpikeSpec
+    from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+    from ann2snn_diffusion.workflows.convert import Conversion, convert
 
 __all__ = [
     "CalibrationSpec",
@@ -31,13 +31,13 @@ __all__ = [
     "to_spiking",
 ]
 HOMES = {
-    "ann2snn_diffusion.calibrate": ("CalibrationSpec",),
-    "ann2snn_diffusion.conversion": ("Conversion", "convert"),
-    "ann2snn_diffusion.neuron": ("analog",),
-    "ann2snn_diffusion.rules": ("Site", "spiking_synapse", "to_spiking"),
-    "ann2snn_diffusion.source": ("load_source",),
-    "ann2snn_diffusion.spec": ("SpikeSpec",),
-    "ann2snn_diffusion.unet": ("SpikingUNet2DModel",),
+    "ann2snn_diffusion.spiking.calibrate": ("CalibrationSpec",),
+    "ann2snn_diffusion.workflows.convert": ("Conversion", "convert"),
+    "ann2snn_diffusion.spiking.neuron": ("analog",),
+    "ann2snn_diffusion.spiking.rules": ("Site", "spiking_synapse", "to_spiking"),
+    "ann2snn_diffusion.models.loading": ("load_source",),
+    "ann2snn_diffusion.spiking.spec": ("SpikeSpec",),
+    "ann2snn_diffusion.spiking.unet": ("SpikingUNet2DModel",),
     # A pipeline loads a class of another package only where that package names the base class that it knows.
     "diffusers": ("ModelMixin",),
 }

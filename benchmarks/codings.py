@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ann2snn_diffusion import CalibrationSpec, SpikeSpec, convert, load_source
-from ann2snn_diffusion.compare import compare
-from ann2snn_diffusion.datasets import read_idx
-from ann2snn_diffusion.images import noisy_images
-from ann2snn_diffusion.noise_levels import LEVEL_STARTS, LOW_NOISE, low_noise, noise_levels, relative_error
-from ann2snn_diffusion.trajectories import record, spread_over_segments
+from ann2snn_diffusion.data.datasets import read_idx
+from ann2snn_diffusion.data.image_files import noisy_images
+from ann2snn_diffusion.diffusion.trajectories import record, spread_over_segments
+from ann2snn_diffusion.evaluation.noise_levels import LEVEL_STARTS, LOW_NOISE, low_noise, noise_levels, relative_error
+from ann2snn_diffusion.evaluation.site_statistics import compare
 
 TEST_SPLIT = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
 BASELINE = CalibrationSpec(method="percentile", per="tensor", correction=0)

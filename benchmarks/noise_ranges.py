@@ -19,13 +19,13 @@ from rich.table import Table
 from torch import Tensor
 
 from ann2snn_diffusion import SpikingUNet2DModel, analog
-from ann2snn_diffusion.objectives import drawn_features, shared
-from ann2snn_diffusion.progress import console, progress_bars, silent, tracking
-from ann2snn_diffusion.quality import fid
-from ann2snn_diffusion.real_data import bundled_data
-from ann2snn_diffusion.sample import choose_scheduler
-from ann2snn_diffusion.source import load_converted
-from ann2snn_diffusion.trajectories import sample_size
+from ann2snn_diffusion.common.progress import console, progress_bars, silent, tracking
+from ann2snn_diffusion.diffusion.sampling import choose_scheduler
+from ann2snn_diffusion.diffusion.trajectories import sample_size
+from ann2snn_diffusion.evaluation.image_quality import fid
+from ann2snn_diffusion.evaluation.real_data import bundled_data
+from ann2snn_diffusion.models.loading import load_converted
+from ann2snn_diffusion.search.objectives import drawn_features, shared
 
 
 @dataclass(frozen=True)

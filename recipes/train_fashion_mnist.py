@@ -20,8 +20,8 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ann2snn_diffusion.datasets import read_idx
-from ann2snn_diffusion.randomness import stream
+from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.data.datasets import read_idx
 
 ARCHITECTURE = {
     "sample_size": 32,

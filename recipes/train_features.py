@@ -19,10 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
-from ann2snn_diffusion.artifact import new_folder
-from ann2snn_diffusion.datasets import read_idx
-from ann2snn_diffusion.features import FashionClassifier
-from ann2snn_diffusion.references import pack_statistics
+from ann2snn_diffusion.common.atomic_output import new_folder
+from ann2snn_diffusion.data.datasets import read_idx
+from ann2snn_diffusion.evaluation.features import FashionClassifier
+from ann2snn_diffusion.evaluation.references import pack_statistics
 
 KEPT_FEATURES = 10_000
 

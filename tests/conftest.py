@@ -9,7 +9,8 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from ann2snn_diffusion import fidelity, result
+from ann2snn_diffusion.evaluation import fidelity
+from ann2snn_diffusion.workflows import result_folder
 
 
 def build_unet(**changes: Any) -> UNet2DModel:
@@ -58,4 +59,4 @@ def quick_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     """What every conversion and training measures and draws at its end, on fewer states and in fewer steps."""
     monkeypatch.setattr(fidelity, "SAMPLER_STEPS", 4)
     monkeypatch.setattr(fidelity, "STATES_PER_LEVEL", 4)
-    monkeypatch.setattr(result, "SAMPLE_STEPS", 2)
+    monkeypatch.setattr(result_folder, "SAMPLE_STEPS", 2)

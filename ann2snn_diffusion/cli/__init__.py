@@ -11,7 +11,7 @@ from ann2snn_diffusion.cli.evaluate import evaluate
 from ann2snn_diffusion.cli.finetune import finetune
 from ann2snn_diffusion.cli.sample import sample
 from ann2snn_diffusion.cli.search_thresholds import search_thresholds
-from ann2snn_diffusion.errors import A2SError, first_line
+from ann2snn_diffusion.common.errors import A2SError, first_line
 
 app = typer.Typer(
     name="a2s",

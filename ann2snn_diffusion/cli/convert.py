@@ -54,8 +54,8 @@ def convert(
     force: Force = False,
 ) -> None:
     """Convert a pretrained DDPM into a spiking U-Net, without training and without data."""
-    from ann2snn_diffusion.artifact import refuse_existing
     from ann2snn_diffusion.cli.run import parse_segments, resolve, usable_device
+    from ann2snn_diffusion.common.atomic_output import refuse_existing
 
     resolved = resolve(
         recipe,
@@ -84,13 +84,13 @@ def convert(
 
     import torch
 
-    from ann2snn_diffusion.conversion import convert_to_folder
-    from ann2snn_diffusion.images import read_images
-    from ann2snn_diffusion.progress import console, progress_bars, tracking
-    from ann2snn_diffusion.report import print_report
-    from ann2snn_diffusion.rules import load_rules
-    from ann2snn_diffusion.source import load_source, with_random_weights
-    from ann2snn_diffusion.trajectories import sample_size
+    from ann2snn_diffusion.common.progress import console, progress_bars, tracking
+    from ann2snn_diffusion.data.image_files import read_images
+    from ann2snn_diffusion.diffusion.trajectories import sample_size
+    from ann2snn_diffusion.evaluation.report import print_report
+    from ann2snn_diffusion.models.loading import load_source, with_random_weights
+    from ann2snn_diffusion.spiking.rules import load_rules
+    from ann2snn_diffusion.workflows.convert import convert_to_folder
 
     if rules is not None:
         load_rules(rules)

@@ -46,16 +46,16 @@ def evaluate(
     """
     import json
 
-    from ann2snn_diffusion.artifact import new_file, refuse_file
     from ann2snn_diffusion.cli.run import start_process
-    from ann2snn_diffusion.evaluate import EvaluationSpec, save_plots
-    from ann2snn_diffusion.evaluate import evaluate as measure
-    from ann2snn_diffusion.evaluation_table import print_evaluation
-    from ann2snn_diffusion.progress import console, progress_bars, silent, tracking
-    from ann2snn_diffusion.quality import COMPARABLE_COUNT
-    from ann2snn_diffusion.real_data import has_bundled_data, reference_data
-    from ann2snn_diffusion.rules import load_rules
-    from ann2snn_diffusion.source import load_converted
+    from ann2snn_diffusion.common.atomic_output import new_file, refuse_file
+    from ann2snn_diffusion.common.progress import console, progress_bars, silent, tracking
+    from ann2snn_diffusion.evaluation.image_quality import COMPARABLE_COUNT
+    from ann2snn_diffusion.evaluation.real_data import has_bundled_data, reference_data
+    from ann2snn_diffusion.models.loading import load_converted
+    from ann2snn_diffusion.reporting.evaluation_table import print_evaluation
+    from ann2snn_diffusion.spiking.rules import load_rules
+    from ann2snn_diffusion.workflows.evaluate import EvaluationSpec, save_plots
+    from ann2snn_diffusion.workflows.evaluate import evaluate as measure
 
     process, device = start_process(device)
     results = output or Path(f"{folder.resolve().name}-evaluation")

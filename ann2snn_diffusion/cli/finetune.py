@@ -121,15 +121,15 @@ def finetune(
     )
     usable_device(device)
 
-    from ann2snn_diffusion.accelerating import accelerator_for
-    from ann2snn_diffusion.errors import A2SError
-    from ann2snn_diffusion.finetuning import finetune_to_folder, training_folder
-    from ann2snn_diffusion.progress import console, figures_bar, progress_bars, silent, tracking
-    from ann2snn_diffusion.real_data import training_images
-    from ann2snn_diffusion.report import print_before_and_after
-    from ann2snn_diffusion.rules import load_rules
-    from ann2snn_diffusion.source import load_converted, load_source
-    from ann2snn_diffusion.trajectories import sample_size
+    from ann2snn_diffusion.common.errors import A2SError
+    from ann2snn_diffusion.common.progress import console, figures_bar, progress_bars, silent, tracking
+    from ann2snn_diffusion.diffusion.trajectories import sample_size
+    from ann2snn_diffusion.evaluation.real_data import training_images
+    from ann2snn_diffusion.evaluation.report import print_before_and_after
+    from ann2snn_diffusion.models.loading import load_converted, load_source
+    from ann2snn_diffusion.spiking.rules import load_rules
+    from ann2snn_diffusion.training.accelerating import accelerator_for
+    from ann2snn_diffusion.workflows.finetune import finetune_to_folder, training_folder
 
     result_folder = output or Path(f"{folder.resolve().name}-ft")
     if rules is not None:

@@ -7,12 +7,12 @@ from typing import Any
 
 from accelerate import PartialState
 
-from ann2snn_diffusion.calibrate import CalibrationSpec
-from ann2snn_diffusion.config import SpecError, build, is_number, require
-from ann2snn_diffusion.recipe import read_recipe, section
-from ann2snn_diffusion.search_spec import SearchSpec
-from ann2snn_diffusion.spec import SpikeSpec
-from ann2snn_diffusion.training_spec import TrainingSpec
+from ann2snn_diffusion.cli.recipe import read_recipe, section
+from ann2snn_diffusion.common.specs import SpecError, build, is_number, require
+from ann2snn_diffusion.search.spec import SearchSpec
+from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.training.spec import TrainingSpec
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ def sample(
     device: Device = "cpu",
 ) -> None:
     """Draw a PNG grid with a converted model, and with its ANN from the same noise."""
-    from ann2snn_diffusion.artifact import new_file
     from ann2snn_diffusion.cli.run import usable_device
-    from ann2snn_diffusion.pictures import save_grids
-    from ann2snn_diffusion.progress import progress_bars, tracking
-    from ann2snn_diffusion.rules import load_rules
-    from ann2snn_diffusion.sample import choose_scheduler
-    from ann2snn_diffusion.sample import sample as draw
-    from ann2snn_diffusion.source import load_converted
+    from ann2snn_diffusion.common.atomic_output import new_file
+    from ann2snn_diffusion.common.progress import progress_bars, tracking
+    from ann2snn_diffusion.diffusion.sampling import choose_scheduler
+    from ann2snn_diffusion.diffusion.sampling import sample as draw
+    from ann2snn_diffusion.models.loading import load_converted
+    from ann2snn_diffusion.reporting.image_grids import save_grids
+    from ann2snn_diffusion.spiking.rules import load_rules
 
     picture = (output or Path(f"{folder.resolve().name}-samples.png")).with_suffix(".png")
     usable_device(device)

@@ -86,7 +86,7 @@ def search_thresholds(
     CPUs
     """
     from ann2snn_diffusion.cli.run import resolve_search, start_process
-    from ann2snn_diffusion.config import require
+    from ann2snn_diffusion.common.specs import require
 
     spec = resolve_search(
         recipe,
@@ -111,16 +111,16 @@ def search_thresholds(
     distance = spec.objective in ("fid", "kid")
     require(features is None or distance, "features", features, "--objective fid or kid beside it")
 
-    from ann2snn_diffusion.errors import A2SError
-    from ann2snn_diffusion.progress import console, figures_bar, progress_bars, silent, tracking
-    from ann2snn_diffusion.real_data import reference_data, training_images
-    from ann2snn_diffusion.rules import load_rules
-    from ann2snn_diffusion.search_result import write_search
-    from ann2snn_diffusion.search_table import print_search
-    from ann2snn_diffusion.source import load_converted
-    from ann2snn_diffusion.threshold_search import search_folder
-    from ann2snn_diffusion.threshold_search import search_thresholds as search
-    from ann2snn_diffusion.trajectories import sample_size
+    from ann2snn_diffusion.common.errors import A2SError
+    from ann2snn_diffusion.common.progress import console, figures_bar, progress_bars, silent, tracking
+    from ann2snn_diffusion.diffusion.trajectories import sample_size
+    from ann2snn_diffusion.evaluation.real_data import reference_data, training_images
+    from ann2snn_diffusion.models.loading import load_converted
+    from ann2snn_diffusion.reporting.search_table import print_search
+    from ann2snn_diffusion.spiking.rules import load_rules
+    from ann2snn_diffusion.workflows.search_folder import write_search
+    from ann2snn_diffusion.workflows.search_thresholds import search_folder
+    from ann2snn_diffusion.workflows.search_thresholds import search_thresholds as search
 
     process, device = start_process(device)
     result_folder = output or Path(f"{folder.resolve().name}-guided")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, load_model
 
-from ann2snn_diffusion.features import FashionClassifier
+from ann2snn_diffusion.evaluation.features import FashionClassifier
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "train_features.py"
 

@@ -1,0 +1,1 @@
+"""What every room needs: errors, specs, random streams, hashes, atomic output, progress."""

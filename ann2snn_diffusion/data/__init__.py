@@ -1,0 +1,1 @@
+"""Real images: files in folders, and published data sets."""

@@ -1,0 +1,1 @@
+"""Noisy states, trajectories and samplers; nothing here spikes."""

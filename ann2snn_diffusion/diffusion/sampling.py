@@ -1,0 +1,98 @@
+"""Draw images; every image is seeded on its own, so that batch size does not change which images come out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor
+
+from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.diffusion.trajectories import draw_labels, sample_size
+
+
+class SamplingError(A2SError):
+    """Images that cannot be drawn."""
+
+
+class NotFiniteError(SamplingError):
+    """An image holds values that are not finite."""
+
+
+def choose_scheduler(scheduler: Any, name: str | None) -> Any:
+    """``scheduler`` itself, or one that shares its noise levels: ``ddim``, ``unipcmultistep`` …
+
+    Raises:
+        SamplingError: unknown name.
+    """
+    if name is None:
+        return scheduler
+    kinds = {kind.__name__.removesuffix("Scheduler").lower(): kind for kind in scheduler.compatibles}
+    kind = kinds.get(name.lower().removesuffix("scheduler"))
+    if kind is None:
+        raise SamplingError(f"scheduler = {name!r}: expected one of {', '.join(sorted(kinds))}.")
+    return kind.from_config(scheduler.config)
+
+
+def scheduler_settings(scheduler: Any) -> dict[str, Any]:
+    """A scheduler's configuration; without what diffusers writes about the scheduler's origin."""
+    return {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
+
+
+@torch.no_grad()
+def sample(
+    unet: UNet2DModel,
+    scheduler: Any,
+    count: int,
+    steps: int,
+    seed: int = 0,
+    batch_size: int = 64,
+    advance: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Images [N, C, H, W] in [0, 1].
+
+    Image i depends on ``seed`` + i alone. ``advance`` is called after every denoising step of every batch.
+
+    Raises:
+        SamplingError: more steps than the scheduler has.
+        NotFiniteError: an image is not finite.
+    """
+    most = scheduler.config.num_train_timesteps
+    if steps > most:
+        raise SamplingError(f"steps = {steps}: expected at most {most}, the diffusion timesteps of the scheduler.")
+    images = []
+    for first in range(0, count, batch_size):
+        generators = [
+            torch.Generator().manual_seed(seed + index) for index in range(first, min(count, first + batch_size))
+        ]
+        images.append(_sample_batch(unet, scheduler, steps, generators, advance))
+        if not torch.isfinite(images[-1]).all():
+            raise NotFiniteError(f"Images {first} to {first + len(generators) - 1} hold values that are not finite.")
+    return (torch.cat(images) / 2 + 0.5).clamp(0, 1).cpu()
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """Images in [0, 1] as uint8 of the same shape: what shards keep, and what features are taken of."""
+    return (images * 255).round().to(torch.uint8)
+
+
+def _sample_batch(
+    unet: UNet2DModel, scheduler: Any, steps: int, generators: list[torch.Generator], advance: Callable[[], None]
+) -> Tensor:
+    height, width = sample_size(unet)
+    noise = [torch.randn(unet.config["in_channels"], height, width, generator=generator) for generator in generators]
+    labels = [draw_labels(unet, 1, generator) for generator in generators]
+    label = None if labels[0] is None else torch.cat([one for one in labels if one is not None])
+    # Multi-step schedulers remember earlier predictions: a fresh one for every batch.
+    sampler = type(scheduler).from_config(scheduler.config)
+    sampler.set_timesteps(steps)
+    state = torch.stack(noise).to(unet.device) * sampler.init_noise_sigma
+    seeded = {"generator": generators} if "generator" in inspect.signature(sampler.step).parameters else {}
+    for diffusion_timestep in sampler.timesteps:
+        predicted = unet(sampler.scale_model_input(state, diffusion_timestep), diffusion_timestep, label).sample
+        state = sampler.step(predicted, diffusion_timestep, state, **seeded).prev_sample
+        advance()
+    return state

@@ -1,0 +1,1 @@
+"""How close a spiking network stays to its ANN, and how good images are."""

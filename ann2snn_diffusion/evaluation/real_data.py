@@ -1,0 +1,128 @@
+"""The real images that an evaluation measures against, and the features that it measures with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.common.specs import require
+from ann2snn_diffusion.data.datasets import DataError, RealImages, folder_images, published_images
+from ann2snn_diffusion.diffusion.trajectories import sample_size
+from ann2snn_diffusion.evaluation.features import FeatureNetwork, load_features
+from ann2snn_diffusion.evaluation.image_quality import require_enough
+from ann2snn_diffusion.evaluation.references import Reference, bundled_reference, bundled_test_features, reference_of
+from ann2snn_diffusion.models.loading import BUNDLED, Converted
+
+
+@dataclass(frozen=True)
+class RealData:
+    """What images are measured against.
+
+    Attributes:
+        network: the feature network.
+        reference: features of real images.
+        held_out: features of other real images, [N, D]: their FID is the floor. None: none at hand.
+    """
+
+    network: FeatureNetwork
+    reference: Reference
+    held_out: Tensor | None
+
+
+def has_bundled_data(source: str, data: str | None, features: str | None) -> bool:
+    """Whether a model converted from ``source`` is measured against the statistics that ship with this package."""
+    return source == BUNDLED and data is None and features in (None, "fashion-mnist")
+
+
+def reference_data(
+    converted: Converted,
+    data: str | None,
+    root: Path,
+    features: str | None,
+    inception_weights: Path | None,
+    count: int,
+    track: Track = silent,
+) -> RealData | None:
+    """What ``count`` images of a converted model are measured against; None: there is nothing.
+
+    Args:
+        data: a folder or a published data set; None: what ships with this package, if it fits.
+        features: as `load_features` names them; None: inception, or those that ship with the statistics.
+
+    Raises:
+        SpecError: features without data.
+        QualityError: too few images for the features.
+        DataError, ImagesError, FeaturesError: data or features are not to be had.
+    """
+    unet = converted.unet
+    images, device = (unet.config["out_channels"], sample_size(unet)), str(unet.device)
+    if has_bundled_data(converted.name, data, features):
+        return bundled_data(*images, device)
+    require(data is not None or features is None, "features", features, "--data beside it")
+    if data is None:
+        return None
+    network = load_features(features or "inception", *images, inception_weights, device)  # pyright: ignore[reportArgumentType]
+    require_enough(count, network.width)
+    return real_data(data, root, network, *images, track)
+
+
+def bundled_data(channels: int, size: tuple[int, int], device: str = "cpu") -> RealData:
+    """The statistics of Fashion-MNIST that ship with this package, under its own features.
+
+    Raises:
+        FeaturesError: the model draws other images.
+    """
+    network = load_features("fashion-mnist", channels, size, device=device)
+    return RealData(network, bundled_reference(), bundled_test_features())
+
+
+def real_data(
+    data: str, root: Path, network: FeatureNetwork, channels: int, size: tuple[int, int], track: Track = silent
+) -> RealData:
+    """A folder of images, or a published data set: its training split, with its test split as the floor.
+
+    Args:
+        root: where data sets lie, or are downloaded to.
+        channels, size: of the images that the model draws.
+
+    Raises:
+        DataError, ImagesError: see `published_images` and `folder_images`.
+    """
+    reference = _features(training_images(data, root, channels, size), network, track)
+    if Path(data).is_dir():
+        return RealData(network, reference, None)
+    held_out = _features(published_images(data, root, "test", channels, size), network, track)
+    return RealData(network, reference, held_out.features)
+
+
+def training_images(data: str, root: Path, channels: int, size: tuple[int, int]) -> RealImages:
+    """A folder of images, or the training split of a published data set.
+
+    Raises:
+        DataError, ImagesError: see `published_images` and `folder_images`.
+    """
+    if Path(data).is_dir():
+        return folder_images(Path(data), channels, size)
+    return published_images(data, root, "train", channels, size)
+
+
+def _features(images: RealImages, network: FeatureNetwork, track: Track) -> Reference:
+    if len(images) <= network.width:
+        raise DataError(
+            f"{images.name}: {len(images)} images; FID on {network.width} features needs more than {network.width}."
+        )
+    return reference_of(images, network, counting(track(f"features of {images.name}", len(images))))
+
+
+def counting(advance: Callable[[], None]) -> Callable[[int], None]:
+    """Advance by a number of steps at once."""
+
+    def by(count: int) -> None:
+        for _ in range(count):
+            advance()
+
+    return by

@@ -1,0 +1,1 @@
+"""Where networks come from: pretrained ANNs, converted models, and what ships with this package."""

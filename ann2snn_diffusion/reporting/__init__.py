@@ -1,0 +1,1 @@
+"""What people look at: tables, plots, grids of images, model cards."""

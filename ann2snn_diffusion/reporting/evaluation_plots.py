@@ -1,0 +1,45 @@
+"""Plots of an evaluation as PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ann2snn_diffusion.evaluation.noise_levels import NoiseLevel
+from ann2snn_diffusion.evaluation.site_statistics import SiteReport
+
+
+def plot_error_over_noise(path: Path, levels: tuple[NoiseLevel, ...], title: str) -> None:
+    """Relative ε error over the diffusion timestep, one step a noise level."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    edges = [level.start for level in levels] + [levels[-1].stop]
+    axes.stairs([level.epsilon_error for level in levels], edges, linewidth=2, color="tab:blue", baseline=None)
+    axes.set_yscale("log")
+    axes.set_xscale("symlog", linthresh=100, linscale=1.5)
+    ticks = [0, 25, 50, 100, 200, 400, edges[-1]]
+    axes.set_xticks([tick for tick in ticks if tick <= edges[-1]], labels=[str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(0, edges[-1])
+    axes.set_xlabel("diffusion timestep (0: clean image)")
+    axes.set_ylabel("relative ε error")
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=150)
+
+
+def plot_sites(path: Path, sites: tuple[SiteReport, ...], title: str) -> None:
+    """For every site, in execution order, what its value shares with the ANN's: 1 − correlation."""
+    figure = Figure(figsize=(8, 1.2 + 0.19 * len(sites)), layout="constrained")
+    axes = figure.subplots()
+    names = [site.name.removesuffix(".neuron").replace(".processor", "") for site in sites]
+    lost = [max(1 - site.correlation, 1e-6) for site in sites]
+    axes.barh(range(len(sites)), lost, color="tab:blue", height=0.7)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(sites)), labels=names, fontsize=7)
+    axes.set_ylim(len(sites) - 0.4, -0.6)
+    axes.set_xlabel("1 − correlation of SNN and ANN")
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.grid(alpha=0.3, axis="x")
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,103 @@
+"""Plots of a threshold search as PNG; everything relative to factor 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ann2snn_diffusion.search.journal import Evaluation
+from ann2snn_diffusion.workflows.search_thresholds import Search
+
+CLEAR_LOSS = 1.5
+"""Objective relative to factor 1 from which a map's colours do not tell values apart."""
+
+
+def plot_curve(path: Path, search: Search, title: str) -> None:
+    """Objective and spikes over the one factor that was searched."""
+    (group,) = search.groups
+    found = _finite(search)
+    found.sort(key=lambda evaluation: evaluation.guidance[group])
+    factors = [evaluation.guidance[group] for evaluation in found]
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    panels = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    panels[0].plot(factors, [search.relative_value(one) for one in found], "o-", color="tab:blue", markersize=4)
+    panels[1].plot(factors, [search.relative_spikes(one) for one in found], "o-", color="tab:orange", markersize=4)
+    best = search.winner
+    panels[0].plot(best.guidance[group], search.relative_value(best), "*", color="tab:red", markersize=14, label="best")
+    for panel, label in zip(panels, (f"{search.objective}, relative", "spikes, relative"), strict=True):
+        panel.axvline(1, color="grey", linewidth=1)
+        panel.axhline(1, color="grey", linewidth=1)
+        panel.set_ylabel(label)
+        panel.grid(alpha=0.3)
+    panels[0].legend(loc="best")
+    panels[0].set_title(title, fontsize=10, loc="left")
+    panels[1].set_xlabel("factor on the firing condition (below 1: fires at a lower charge)")
+    figure.savefig(path, dpi=150)
+
+
+def plot_map(path: Path, search: Search, title: str) -> None:
+    """Every factor that was tried, a row a group, coloured by the objective; the winner's stand out."""
+    found = _finite(search)
+    found.sort(key=lambda evaluation: evaluation.value, reverse=True)  # the better ones on top
+    figure = Figure(figsize=(8, 1.6 + 0.3 * len(search.groups)), layout="constrained")
+    axes = figure.subplots()
+    ratios = [search.relative_value(one) for one in found]
+    low = min(ratios)
+    high = max(low + 1e-6, min(CLEAR_LOSS, max(ratios)))
+    dots = axes.scatter(
+        [one.guidance[group] for one in found for group in search.groups],
+        [row for _ in found for row in range(len(search.groups))],
+        c=[ratio for ratio in ratios for _ in search.groups],
+        cmap="viridis", vmin=low, vmax=high, s=22,
+    )  # fmt: skip
+    best = [search.winner.guidance[group] for group in search.groups]
+    axes.plot(best, range(len(best)), "*", color="tab:red", markersize=11, label="best")
+    axes.axvline(1, color="grey", linewidth=1)
+    axes.set_yticks(range(len(search.groups)), labels=search.groups, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("factor on the firing condition (below 1: fires at a lower charge)")
+    axes.set_title(f"{title}, {len(search.evaluations)} settings tried", fontsize=10, loc="left")
+    axes.grid(alpha=0.3)
+    # Above the axes: within them it would hide a dot.
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0)
+    figure.colorbar(dots, ax=axes, label=f"{search.objective}, relative")
+    figure.savefig(path, dpi=150)
+
+
+def plot_trade_off(path: Path, search: Search, title: str) -> None:
+    """Objective over spikes per image, and the front: what no other setting beats in both."""
+    base, found = search.evaluations[0], _finite(search)
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes: Axes = figure.subplots()
+    front = trade_off_front(found)
+    for points, line, colour, label in ((found, "", "lightgrey", "tried"), (front, "-", "tab:blue", "front")):
+        spikes, values = map(search.relative_spikes, points), map(search.relative_value, points)
+        axes.plot(list(spikes), list(values), linestyle=line, color=colour, marker="o", markersize=4, label=label)
+    axes.plot(search.relative_spikes(base), search.relative_value(base), "s", color="black", label="factor 1")
+    best = search.winner
+    axes.plot(
+        search.relative_spikes(best), search.relative_value(best), "*", color="tab:red", markersize=14, label="best"
+    )
+    axes.set_xlabel(f"spikes per image and forward pass, relative to {base.spikes:,.0f}")
+    axes.set_ylabel(f"{search.objective}, relative to {base.value:.4g}")
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best")
+    figure.savefig(path, dpi=150)
+
+
+def trade_off_front(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """Those that no other one beats in the objective with as few spikes, by spikes ascending."""
+    front: list[Evaluation] = []
+    for evaluation in sorted(evaluations, key=lambda one: (one.spikes, one.value)):
+        if not front or evaluation.value < front[-1].value:
+            front.append(evaluation)
+    return front
+
+
+def _finite(search: Search) -> list[Evaluation]:
+    return [evaluation for evaluation in search.evaluations if not math.isnan(evaluation.value)]

@@ -1,0 +1,1 @@
+"""Threshold guidance: what is tried, by SciPy, and what it is judged by."""

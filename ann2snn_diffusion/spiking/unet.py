@@ -1,0 +1,189 @@
+"""SpikingUNet2DModel: a UNet2DModel whose layers went through the rules."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from diffusers import UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DOutput
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from ann2snn_diffusion.common.errors import A2SError, first_line
+from ann2snn_diffusion.spiking.guidance import Guidance, factors
+from ann2snn_diffusion.spiking.neuron import ForwardPass, SpikingNeuron
+from ann2snn_diffusion.spiking.rules import Site, UnsupportedLayerError, named_by, to_spiking
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+
+OWN_PARAMETERS = ("threshold", "offset", "leak", "amplitudes", "weight_correction", "bias_correction")
+"""What a spiking network's parameters have as their last name where the ANN has none such."""
+
+
+class SourceError(A2SError):
+    """A model that cannot be loaded."""
+
+
+def architecture(unet: UNet2DModel) -> dict[str, Any]:
+    """The arguments that build a UNet2DModel like ``unet``."""
+    names = inspect.signature(UNet2DModel.__init__).parameters
+    return {name: value for name, value in unet.config.items() if name in names}
+
+
+class SpikingUNet2DModel(UNet2DModel):
+    """A diffusers U-Net of spiking neurons; an ordinary ``nn.Module`` that every pipeline and scheduler accepts.
+
+    Args:
+        spiking: a SpikeSpec as a dictionary; part of config.json.
+        **unet: UNet2DModel's own arguments.
+
+    Raises:
+        SpecError: invalid ``spiking``.
+        UnsupportedLayerError: a layer without a rule.
+    """
+
+    # The name that pipelines save: importing the package is enough to load one.
+    __module__ = "ann2snn_diffusion"
+
+    def __init__(self, *, spiking: Mapping[str, Any], **unet: Any) -> None:
+        super().__init__(**unet)
+        self.spec = SpikeSpec.from_dict(spiking)
+        self.forward_pass = ForwardPass()
+        self._refuse_idle_patterns()
+        to_spiking(self, Site(self.spec, self.forward_pass))
+        self._refuse_idle_doubling()
+        self.guidance = self.spec.guidance
+
+    # diffusers reads the names of a config's fields off this signature.
+    __init__.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
+        [
+            *inspect.signature(UNet2DModel.__init__).parameters.values(),
+            inspect.Parameter("spiking", inspect.Parameter.KEYWORD_ONLY),
+        ]
+    )
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Load a U-Net folder, a pipeline folder or a hub id; takes diffusers' own keyword arguments.
+
+        Raises:
+            SourceError: weights missing, corrupt, or other than the config's network has.
+        """
+        place = Path(pretrained_model_name_or_path)
+        if not (place / "config.json").exists():
+            kwargs.setdefault("subfolder", "unet")
+        try:
+            loaded: Any = super().from_pretrained(pretrained_model_name_or_path, **kwargs, output_loading_info=True)
+        except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+            if isinstance(error, A2SError):
+                raise
+            raise SourceError(f"{place}: the spiking U-Net could not be loaded: {first_line(error)}") from error
+        unet, info = loaded
+        for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            if info[problem]:
+                raise SourceError(f"{place}: {problem.replace('_', ' ')} in the weights: {info[problem][0]} …")
+        if place.exists():
+            unet.register_to_config(_name_or_path=place.resolve().name)  # never this machine's path
+        return unet
+
+    @classmethod
+    def from_unet(cls, unet: UNet2DModel, spec: SpikeSpec) -> Self:
+        """The spiking counterpart of ``unet``, with copies of its weights and thresholds of 1, not yet calibrated."""
+        spiking = cls(spiking=spec.to_dict(), **architecture(unet))
+        missing, unexpected = spiking.load_state_dict(unet.state_dict(), strict=False)
+        own = {name for name in spiking.state_dict() if name.endswith(OWN_PARAMETERS)}
+        if set(missing) - own or unexpected:
+            raise UnsupportedLayerError(
+                f"Parameters changed their names: {sorted(set(missing) - own)[:3]} {unexpected[:3]}."
+            )
+        # ModelMixin.to warns about every dtype it is given.
+        nn.Module.to(spiking, unet.device, unet.dtype)
+        return spiking.train(unet.training)
+
+    def ann(self) -> UNet2DModel:
+        """The ANN that this network was converted from, bitwise, as a network of its own."""
+        ann = UNet2DModel(**architecture(self))
+        weights = self.state_dict()
+        ann.load_state_dict({name: weights[name] for name in weights if not name.endswith(OWN_PARAMETERS)})
+        nn.Module.to(ann, self.device, self.dtype)
+        return ann.train(self.training)
+
+    def with_spec(self, spec: SpikeSpec) -> SpikingUNet2DModel:
+        """A copy that fires as ``spec`` says, with all parameters that both have; this network, where nothing differs.
+
+        What it has alone starts as in a new network: leaks at ``spec.leak``, amplitudes at the step weights.
+        """
+        if spec == self.spec:
+            return self
+        network = type(self).from_unet(self.ann(), spec)
+        # Only leaks and amplitudes can be missing, or left over.
+        network.load_state_dict(self.state_dict(), strict=False)
+        return network
+
+    @property
+    def guidance(self) -> Guidance:
+        """Threshold guidance, see `ann2snn_diffusion.spiking.guidance`: one factor, or factors by group; 1 is none.
+
+        Setting it takes effect in the next forward pass, and is saved with the network.
+
+        Raises:
+            SpecError: an unknown group, or a factor that is not above 0.
+        """
+        return self.spec.guidance
+
+    @guidance.setter
+    def guidance(self, guidance: Guidance) -> None:
+        self.spec = replace(self.spec, guidance=guidance)
+        self.register_to_config(spiking=self.spec.to_dict())
+        for name, neuron in self.neurons().items():
+            neuron.guidance = factors(guidance, name, self.spec.segments)
+
+    def _refuse_idle_patterns(self) -> None:
+        names = [name for name, _ in self.named_modules()]
+        for pattern in self.spec.keep:
+            if not fnmatch.filter(names, pattern):
+                raise UnsupportedLayerError(f"keep = {pattern!r} matches no module; names look like {names[-1]!r}.")
+
+    def _refuse_idle_doubling(self) -> None:
+        doubled = [name for name, neuron in self.neurons().items() if neuron.doubled]
+        for pattern in self.spec.doubled:
+            if not any(named_by(name, (pattern,)) for name in doubled):
+                example = next(iter(self.neurons()), "none").removesuffix(".neuron")
+                raise UnsupportedLayerError(f"doubled = {pattern!r} matches no site; sites look like {example!r}.")
+
+    def neurons(self) -> dict[str, SpikingNeuron]:
+        """All sites by qualified name."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, SpikingNeuron)}
+
+    def segment_of(self, diffusion_timestep: Tensor) -> Tensor:
+        """Noise segment of each diffusion timestep, int64 [B]."""
+        starts = torch.tensor(self.spec.segments[1:], device=diffusion_timestep.device)
+        return torch.bucketize(diffusion_timestep.contiguous(), starts, right=True)
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float | int,
+        class_labels: Tensor | None = None,
+        return_dict: bool = True,
+    ) -> UNet2DOutput | tuple[Tensor, ...]:
+        """As `UNet2DModel.forward`: the predicted noise [B, C, H, W] for noisy images at a diffusion timestep."""
+        forward_pass = self.forward_pass
+        batch = len(sample)
+        steps = torch.as_tensor(timestep, device=sample.device).reshape(-1).expand(batch)
+        ticks = self.spec.time_steps if self.spec.schedule == "synchronous" and not forward_pass.analog else 1
+        if ticks > 1:
+            sample, steps = sample.repeat(ticks, 1, 1, 1), steps.repeat(ticks)
+            if class_labels is not None:
+                class_labels = class_labels.repeat(ticks, *[1] * (class_labels.ndim - 1))
+        forward_pass.ticks, forward_pass.image = ticks, sample
+        forward_pass.segment = self.segment_of(steps) if len(self.spec.segments) > 1 else None
+        (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
+        forward_pass.image = None
+        noise = noise[-batch:]
+        return UNet2DOutput(sample=noise) if return_dict else (noise,)

@@ -1,0 +1,1 @@
+"""Fine-tuning: on which states, toward what, and the loop that can be resumed."""

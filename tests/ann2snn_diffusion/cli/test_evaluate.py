@@ -1,0 +1,104 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diffusers import DDPMPipeline, DDPMScheduler
+from PIL import Image
+
+from ann2snn_diffusion.models.loading import Source
+from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.workflows.convert import convert_to_folder
+from tests.ann2snn_diffusion.cli.test_convert import run
+from tests.conftest import build_unet
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A converted model ``snn`` and its ANN ``ddpm``."""
+    folder = tmp_path_factory.mktemp("models")
+    unet, scheduler = build_unet(), DDPMScheduler()
+    DDPMPipeline(unet, scheduler).save_pretrained(folder / "ddpm")  # pyright: ignore[reportArgumentType]
+    source = Source(unet, scheduler, "ddpm")  # pyright: ignore[reportArgumentType]
+    quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+    convert_to_folder(source, folder / "snn", SpikeSpec(), quick, samples=0)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ddpm", "snn"):
+        (tmp_path / name).symlink_to(folders / name)
+
+
+def images_of(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.safetensors"))}
+
+
+def test_evaluate_writes_figures_and_plots(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["evaluate", "snn", "-n", "5", "--steps", "2", "--plots", "plots"]
+    assert run(monkeypatch, *arguments) == 0
+    assert "relative ε error" in capsys.readouterr().out
+    written = json.loads((tmp_path / "snn-evaluation" / "evaluation.json").read_text())
+    assert written["settings"]["count"] == 5
+    assert written["distribution"] is None
+    assert (tmp_path / "plots" / "error.png").read_bytes()[1:4] == b"PNG"
+    images = images_of(tmp_path / "snn-evaluation")
+    assert run(monkeypatch, *arguments) == 0
+    assert images_of(tmp_path / "snn-evaluation") == images
+    assert json.loads((tmp_path / "snn-evaluation" / "evaluation.json").read_text()) == written
+
+
+def test_two_processes_draw_the_images_of_one(tmp_path: Path) -> None:
+    command = ["-m", "ann2snn_diffusion.cli", "evaluate", "snn", "-n", "5", "--steps", "2", "--batch-size", "2", "-o"]
+    # On CPUs, accelerate launch starts one process, whatever it is asked for.
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    # As many threads each: the last bits of a convolution depend on their number.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    for arguments in ([*command, "one"], [*launch, *command, "two"]):
+        finished = subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment
+        )
+        assert finished.returncode == 0, finished.stderr
+        assert finished.stdout.count("relative ε error to the ANN") == 1
+    one, two = images_of(tmp_path / "one"), images_of(tmp_path / "two")
+    assert len(one) == 6
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent"], "no unet/config.json"),
+        (["ddpm"], "convert it first"),
+        (["snn", "-n", "0"], "count = 0"),
+        (["snn", "--scheduler", "magic"], "scheduler = 'magic'"),
+        (["snn", "--features", "inception"], "features = 'inception': expected --data beside it"),
+        (["snn", "--data", "cifar10", "--features", "vgg"], "features = 'vgg'"),
+        (["snn", "--data", "folder", "--features", "fashion-mnist"], "made for 1 × 32 × 32"),
+        (["snn", "--data", "few", "--inception-weights", "none.pth"], "none.pth: not readable"),
+        (["snn", "-o", "file"], "file is a file"),
+        (["snn", "--plots", "file/plots"], "file is a file"),
+        (["snn", "--steps", "1001"], "steps = 1001: expected at most 1000"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_clear_line_and_nothing_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "few").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "few" / "one.png")
+    before = sorted(tmp_path.rglob("*"))
+    code = run(monkeypatch, "evaluate", *arguments)
+    assert isinstance(code, str)
+    assert message in code
+    assert "\n" not in code
+    assert sorted(tmp_path.rglob("*")) == before

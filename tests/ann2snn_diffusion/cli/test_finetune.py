@@ -1,0 +1,178 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from diffusers import DDPMPipeline, DDPMScheduler
+from PIL import Image
+from safetensors.torch import load_file
+
+import ann2snn_diffusion
+from ann2snn_diffusion.models.loading import Source
+from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.workflows.convert import convert_to_folder
+from tests.ann2snn_diffusion.cli.test_convert import run
+from tests.conftest import build_unet
+
+SHORT = ["--train-batch-size", "4", "--sampler-steps", "4", "--lr-warmup-steps", "1", "--samples", "2"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Converted models ``snn`` and ``rate``, their ANN ``ddpm``, an ANN of other images ``larger``."""
+    folder = tmp_path_factory.mktemp("models")
+    scheduler = DDPMScheduler()
+    for name, unet in {"ddpm": build_unet(), "larger": build_unet(sample_size=16)}.items():
+        DDPMPipeline(unet, scheduler).save_pretrained(folder / name)  # pyright: ignore[reportArgumentType]
+    source = Source(build_unet(), scheduler, "ddpm")  # pyright: ignore[reportArgumentType]
+    quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+    plain = SpikeSpec(time_steps=2, segments=(0,))
+    for name, spec in {"snn": plain, "rate": replace(plain, coding="rate")}.items():
+        convert_to_folder(source, folder / name, spec, quick, samples=0)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    for place in folders.iterdir():
+        (tmp_path / place.name).symlink_to(place)
+    yield
+    for state in (AcceleratorState, PartialState, GradientState):
+        state._reset_state()
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+
+
+def test_the_result_is_a_pipeline_folder_whose_report_compares_before_and_after(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["finetune", "snn", "--steps", "3", "--save-images-steps", "2", "--seed", "5", *SHORT]
+    assert run(monkeypatch, *arguments) == 0
+    printed = capsys.readouterr().out
+    assert "relative ε error, all diffusion timesteps: " in printed
+    assert "3 steps in" in printed
+    report = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())
+    converted = json.loads((tmp_path / "snn" / "conversion_report.json").read_text())
+    assert report["source"] == converted["source"] == "ddpm"
+    assert report["seed"] == report["training"]["seed"] == 5
+    assert report["training"]["steps"] == 3
+    assert report["before"]["epsilon_error"] > 0
+    assert len(report["sites"]) == len(converted["sites"])
+    assert "Fine-tuned for 3 steps of 4 states" in (tmp_path / "snn-ft" / "README.md").read_text()
+    for picture in (tmp_path / "snn-ft" / "samples.png", tmp_path / "snn-ft-training" / "samples-000002.png"):
+        assert picture.read_bytes()[1:4] == b"PNG"
+    assert list((tmp_path / "snn-ft-training" / "tensorboard").glob("events*"))
+    unet = DDPMPipeline.from_pretrained(tmp_path / "snn-ft").unet
+    assert isinstance(unet, ann2snn_diffusion.SpikingUNet2DModel)
+    for file in (tmp_path / "snn-ft").rglob("*.json"):
+        assert str(tmp_path) not in file.read_text(), file
+    # A trained model can be trained on, by a recipe too.
+    (tmp_path / "mine.toml").write_text("[run]\nseed = 1\n[training]\nsteps = 1\nlearned_step_weights = true\n")
+    assert run(monkeypatch, "finetune", "snn-ft", "--recipe", "mine.toml", *SHORT) == 0
+    assert any(name.endswith("amplitudes") for name in weights_of(tmp_path / "snn-ft-ft"))
+
+
+def test_what_was_trained_layerwise_can_be_handed_out_synchronous(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arguments = ["finetune", "rate", "--steps", "2", *SHORT]
+    assert run(monkeypatch, *arguments, "-o", "layerwise") == 0
+    assert run(monkeypatch, *arguments, "-o", "ticking", "--synchronous") == 0
+    layerwise, ticking = weights_of(tmp_path / "layerwise"), weights_of(tmp_path / "ticking")
+    assert all(torch.equal(ticking[name], layerwise[name]) for name in layerwise)
+    report = json.loads((tmp_path / "ticking" / "conversion_report.json").read_text())
+    unet = DDPMPipeline.from_pretrained(tmp_path / "ticking").unet
+    assert unet.spec.schedule == report["spiking"]["schedule"] == "synchronous"
+    trained = json.loads((tmp_path / "layerwise" / "conversion_report.json").read_text())
+    for measured in ("epsilon_error", "epsilon_error_low_noise"):
+        assert report[measured] != trained[measured]
+        assert report["before"][measured] != trained["before"][measured]
+
+
+def test_killed_at_any_moment_and_resumed_it_gives_the_weights_of_an_uninterrupted_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arguments = ["finetune", "snn", "--steps", "40", "--checkpointing-steps", "1", *SHORT, "--samples", "0"]
+    command = [sys.executable, "-m", "ann2snn_diffusion.cli", *arguments, "-o", "killed"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        while not list((tmp_path / "killed-training").glob("checkpoint-*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.05 + time.time() % 0.5)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "killed").exists()
+    assert "--resume-from-checkpoint latest" in str(run(monkeypatch, *arguments, "-o", "killed"))
+    assert run(monkeypatch, *arguments, "-o", "killed", "--resume-from-checkpoint", "latest") == 0
+    assert run(monkeypatch, *arguments, "-o", "whole") == 0
+    killed, whole = weights_of(tmp_path / "killed"), weights_of(tmp_path / "whole")
+    assert all(torch.equal(killed[name], whole[name]) for name in whole)
+
+
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    command = [
+        "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "ann2snn_diffusion.cli",
+        "finetune", "snn", "--steps", "2", *SHORT, "--samples", "0",
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    finished = subprocess.run([sys.executable, *command], check=False, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("relative ε error, all diffusion timesteps") == 1
+    report = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())
+    assert report["training"]["processes"] == 2
+    rollouts = sorted((tmp_path / "snn-ft-training" / "checkpoint-000002").glob("rollout-*"))
+    first, second = (load_file(file)["states"] for file in rollouts)
+    assert not torch.equal(first, second)
+
+
+def test_from_random_weights_on_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for index in range(6):
+        Image.new("L", (8, 8), 40 * index).save(tmp_path / "images" / f"{index}.png")
+    convert = ["convert", "ddpm", "-o", "fresh", "--random-init", "--states", "14", "--samples", "0"]
+    assert run(monkeypatch, *convert) == 0
+    report = json.loads((tmp_path / "fresh" / "conversion_report.json").read_text())
+    assert report["source"] == "ddpm with random weights"
+    train = ["--denoise", "1", "--distill", "0", "--learn", "all", "--data", "images", "--steps", "2", *SHORT]
+    assert run(monkeypatch, "finetune", "fresh", "-o", "out", *train) == 0
+    before, after = weights_of(tmp_path / "fresh"), weights_of(tmp_path / "out")
+    assert not torch.equal(before["conv_in.weight"], after["conv_in.weight"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent"], "no unet/config.json"),
+        (["ddpm"], "convert it first"),
+        (["snn", "--teacher", "absent"], "absent"),
+        (["snn", "--teacher", "larger"], "teacher: sample_size is 16, the spiking U-Net has 8"),
+        (["snn", "--denoise", "1"], "denoise = 1.0: expected 0 without --data"),
+        (["snn", "--data", "absent"], "expected a folder of images or one of"),
+        (["snn", "--synchronous"], "expected rate beside the synchronous schedule"),
+        (["snn", "--steps", "0"], "steps = 0: expected a whole number from 1"),
+        (["snn", "--resume-from-checkpoint", "latest"], "no checkpoint to resume from"),
+        (["snn", "--resume-from-checkpoint", "checkpoint-000001"], "no checkpoint; expected latest"),
+        (["snn", "-o", "ddpm"], "exists already"),
+        (["snn", "-o", "ddpm/model_index.json/out"], "is a file"),
+        (["snn", "--recipe", "absent"], "no such file or recipe"),
+        (["snn", "--device", "cuda:7"], "not usable here"),
+    ],
+)
+def test_bad_input_gets_one_clear_line_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    before = set(tmp_path.iterdir())
+    assert message in str(run(monkeypatch, "finetune", *arguments, *SHORT))
+    assert set(tmp_path.iterdir()) == before

@@ -1,0 +1,61 @@
+import pytest
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+
+from ann2snn_diffusion.evaluation.fidelity import image_distance, measure_fidelity
+from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.workflows.convert import convert
+
+THOROUGH = CalibrationSpec(states=88, positions=256, sampler_steps=3)
+QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+
+
+def test_more_time_steps_bring_every_measure_closer(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
+    coarse, fine = (
+        measure_fidelity(convert(unet, scheduler, SpikeSpec(time_steps=steps), THOROUGH).unet, scheduler)
+        for steps in (2, 6)
+    )
+    assert fine.epsilon_error < 0.6 * coarse.epsilon_error
+    assert all(after.epsilon_error < before.epsilon_error
+               for before, after in zip(coarse.levels, fine.levels, strict=True))  # fmt: skip
+    assert all(after.correlation >= before.correlation - 1e-3
+               for before, after in zip(coarse.sites, fine.sites, strict=True))  # fmt: skip
+    assert all(0.9 < site.correlation <= 1 + 1e-6 for site in fine.sites)
+
+
+def test_levels_cover_all_diffusion_timesteps_and_the_totals_lie_between_them(
+    unet: UNet2DModel, scheduler: DDPMScheduler
+) -> None:
+    found = measure_fidelity(convert(unet, scheduler, calibration=QUICK).unet, scheduler)
+    assert found.levels[0].start == 0
+    assert found.levels[-1].stop == 1000
+    assert all(one.stop == next_one.start for one, next_one in zip(found.levels, found.levels[1:], strict=False))
+    errors = [level.epsilon_error for level in found.levels]
+    assert min(errors) < found.epsilon_error < max(errors)
+    low = [level.epsilon_error for level in found.levels if level.stop <= 50]
+    assert min(low) <= found.epsilon_error_low_noise <= max(low)
+
+
+def test_the_same_seed_gives_the_same_figures(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
+    snn = convert(unet, scheduler, calibration=QUICK).unet
+    first, again, other = (measure_fidelity(snn, scheduler, seed) for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
+def test_images_are_compared_in_pairs() -> None:
+    images = torch.randint(0, 256, (3, 1, 16, 16), dtype=torch.uint8)
+    same = image_distance(images, images)
+    assert (same.psnr, same.ssim) == (100, pytest.approx(1))
+    noisy = (images.int() + torch.where(torch.rand(images.shape) < 0.5, 8, -8)).clamp(0, 255).to(torch.uint8)
+    far = image_distance(images, images.roll(1, 0))
+    near = image_distance(images, noisy)
+    assert near.psnr == pytest.approx(20 * torch.log10(torch.tensor(255 / 8)).item(), abs=0.5)
+    assert far.psnr < near.psnr < 100
+    assert far.ssim < near.ssim < 1
+
+
+def test_images_smaller_than_the_usual_window_can_be_compared() -> None:
+    images = torch.randint(0, 256, (2, 3, 6, 6), dtype=torch.uint8)
+    assert image_distance(images, images).ssim == pytest.approx(1)

@@ -1,0 +1,94 @@
+import json
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from ann2snn_diffusion.search.journal import Evaluation
+from ann2snn_diffusion.search.objectives import Objective
+from ann2snn_diffusion.search.spec import SearchSpec
+from ann2snn_diffusion.search.verdict import WORST, Verdict, cost, judge
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+
+BASE = Evaluation({"all": 1.0}, 2.0, 1000.0, 1.0)
+WINNER = Evaluation({"all": 0.9}, 1.8, 1100.0, 1.0)
+SPEC = SearchSpec(bootstrap=200)
+
+
+class Guided:
+    """Stands in for a network: something whose guidance is set."""
+
+    guidance: dict[str, float]
+
+
+def verdict_on(rows: Callable[[float], Tensor], spec: SearchSpec = SPEC) -> Verdict:
+    objective = Objective("planted", lambda unet: rows(unet.guidance["all"]), lambda part: part.mean().item())  # pyright: ignore
+    unet: SpikingUNet2DModel = Guided()  # pyright: ignore[reportAssignmentType]
+    return judge(unet, objective, BASE, WINNER, spec)
+
+
+def ends(verdict: Verdict) -> tuple[float, float]:
+    assert verdict.interval is not None
+    return verdict.interval
+
+
+def noise(count: int, seed: int) -> Tensor:
+    return torch.randn(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_a_gain_in_every_row_wins_however_rows_differ() -> None:
+    verdict = verdict_on(lambda factor: 10 + 5 * noise(64, 0) + (factor - 1))
+    assert verdict.difference == pytest.approx(-0.1)
+    assert verdict.wins
+    assert ends(verdict)[1] < 0
+
+
+def test_a_difference_within_chance_does_not_win() -> None:
+    verdict = verdict_on(lambda factor: 10 + noise(64, int(10 * factor)) + 0.01 * (factor - 1))
+    assert not verdict.wins
+    assert ends(verdict)[0] < 0 < ends(verdict)[1]
+
+
+def test_the_interval_holds_the_true_difference_as_often_as_it_says() -> None:
+    held = 0
+    for seed in range(100):
+        verdict = verdict_on(lambda factor, seed=seed: noise(64, seed) * 2 * factor + factor - 1)
+        held += ends(verdict)[0] <= -0.1 <= ends(verdict)[1]
+    assert 88 <= held <= 100
+
+
+def test_the_same_rows_are_drawn_again_every_time() -> None:
+    def rows(factor: float) -> Tensor:
+        return noise(32, int(10 * factor))
+
+    assert verdict_on(rows) == verdict_on(rows)
+
+
+def test_more_spikes_count_against_a_gain() -> None:
+    def rows(factor: float) -> Tensor:
+        return torch.full((8,), factor, dtype=torch.float64)
+
+    assert verdict_on(rows, SearchSpec(energy=0.9)).wins  # 10 % better, 10 % more spikes
+    assert not verdict_on(rows, SearchSpec(energy=1.1)).wins
+
+
+def test_what_is_not_finite_on_held_out_rows_does_not_win() -> None:
+    verdict = verdict_on(lambda factor: torch.full((8,), math.nan if factor < 1 else 1.0, dtype=torch.float64))
+    assert not verdict.wins
+    assert verdict.interval is None
+    assert json.loads(json.dumps(verdict.to_dict(), allow_nan=False))["at_winner"] is None
+
+
+def test_nothing_at_factor_one_is_no_division_by_zero() -> None:
+    assert not verdict_on(lambda factor: torch.full((8,), 1.0 - factor, dtype=torch.float64)).wins
+
+
+def test_cost_is_relative_to_factor_one_and_nan_is_worst() -> None:
+    assert cost(BASE, BASE, 0) == 1
+    assert cost(WINNER, BASE, 0) == pytest.approx(0.9)
+    assert cost(WINNER, BASE, 0.5) == pytest.approx(0.9 + 0.5 * 1.1)
+    assert cost(Evaluation({}, math.nan, 0, 0), BASE, 0.5) == WORST
+    negative = Evaluation({}, -1.0, 10, 1)  # an unbiased KID can be below 0
+    assert cost(Evaluation({}, -2.0, 10, 1), negative, 0) < cost(negative, negative, 0)

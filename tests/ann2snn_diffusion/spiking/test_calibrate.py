@@ -1,0 +1,140 @@
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from torch import Tensor
+
+from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.diffusion.trajectories import record, spread_over_segments
+from ann2snn_diffusion.spiking.calibrate import CalibrationSpec, calibrate, synapses
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron, analog
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+
+SYNCHRONOUS = {"coding": "rate", "schedule": "synchronous"}
+
+
+def states_of(unet: UNet2DModel, seed: int, count: int = 56) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    trajectories = record(unet, DDPMScheduler(), 8, 4, generator)
+    diffusion_timesteps = spread_over_segments(SpikeSpec().segments, 1000, count, generator)
+    return trajectories.states(torch.arange(count) % 8, diffusion_timesteps)[0], diffusion_timesteps
+
+
+def error_of(unet: UNet2DModel, spec: dict[str, Any], calibration: CalibrationSpec) -> float:
+    """Relative ε error on states that calibration did not see."""
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec.from_dict(spec))
+    calibrate(spiking, *states_of(unet, 0), calibration, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        state, diffusion_timesteps = states_of(unet, 1)
+        expected = unet(state, diffusion_timesteps).sample
+        return ((spiking(state, diffusion_timesteps).sample - expected).square().sum() / expected.square().sum()).item()
+
+
+@pytest.mark.parametrize("spec", [{}, {"coding": "ternary"}, {"coding": "rate"}, SYNCHRONOUS], ids=str)
+def test_error_falls_as_the_time_steps_grow(unet: UNet2DModel, spec: dict[str, Any]) -> None:
+    errors = [error_of(unet, spec | {"time_steps": time_steps}, CalibrationSpec()) for time_steps in (1, 2, 4, 8)]
+    assert errors == sorted(errors, reverse=True), errors
+    assert errors[-1] < 0.3 * errors[0]
+
+
+def test_the_default_beats_the_baselines(unet: UNet2DModel) -> None:
+    ours = error_of(unet, {}, CalibrationSpec())
+    for baseline in ({"method": "max"}, {"method": "percentile"}):
+        assert ours < 0.5 * error_of(unet, {}, CalibrationSpec(**baseline, per="tensor", correction=0))  # pyright: ignore
+
+
+def test_correction_undoes_a_systematic_loss(unet: UNet2DModel) -> None:
+    # One level for each sign: neurons lose amplitude, and losing it is what a linear correction can undo.
+    coarse = {"time_steps": 1, "coding": "radix"}
+    wide = CalibrationSpec(method="max"), CalibrationSpec(method="max", correction=0)
+    assert error_of(unet, coarse, wide[0]) < 0.9 * error_of(unet, coarse, wide[1])
+
+
+def test_the_image_beside_the_spikes_spares_it_their_rounding(unet: UNet2DModel) -> None:
+    # A network that hands its input on, as trained ones nearly do at high noise: silu(x) − silu(−x) = x.
+    signs = torch.tensor([1.0, -1.0] * 4)
+    last: Any = unet.up_blocks[-1].resnets[-1]  # pyright: ignore[reportIndexIssue]
+    layers: list[Any] = [unet.conv_in, last.conv2, last.conv_shortcut, unet.conv_norm_out, unet.conv_out]
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.zero_()
+            layer.bias.zero_()
+        unet.conv_in.weight[:, 0, 1, 1] = signs
+        last.conv_shortcut.weight[:, -8:, 0, 0] = torch.eye(8)
+        layers[3].weight.fill_(1)
+        layers[4].weight[0, :, 1, 1] = signs
+    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(time_steps=2))
+    calibrate(snn, *states_of(unet, 0), CalibrationSpec(), torch.Generator().manual_seed(0))
+    errors = []
+    with torch.no_grad():
+        state, diffusion_timesteps = states_of(unet, 1)
+        for _ in range(2):
+            errors.append((snn(state, diffusion_timesteps).sample - unet(state, diffusion_timesteps).sample).norm())
+            for name, parameter in snn.conv_out.named_parameters():
+                if name.endswith("correction"):
+                    parameter.zero_()
+    assert errors[0] < 0.7 * errors[1], errors
+
+
+def test_the_same_seed_gives_the_same_network(unet: UNet2DModel) -> None:
+    twins = []
+    for _ in range(2):
+        spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+        calibrate(spiking, *states_of(unet, 0), CalibrationSpec(), torch.Generator().manual_seed(5))
+        twins.append(spiking.state_dict())
+    assert all(torch.equal(twins[0][name], twins[1][name]) for name in twins[0])
+
+
+@torch.no_grad()
+def test_the_ann_s_weights_stay_and_analog_mode_is_bitwise_the_ann(unet: UNet2DModel) -> None:
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(), torch.Generator())
+    after = spiking.state_dict()
+    assert all(torch.equal(weight, after[name]) for name, weight in unet.state_dict().items())
+    sample, diffusion_timestep = torch.randn(3, 1, 8, 8), torch.tensor([0, 40, 900])
+    with analog(spiking):
+        assert torch.equal(spiking(sample, diffusion_timestep).sample, unet(sample, diffusion_timestep).sample)
+
+
+def test_driven_layers_are_corrected_only_where_asked(unet: UNet2DModel) -> None:
+    corrected = {}
+    for strength in (0, 1e-3):
+        spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(time_steps=1))
+        calibrate(spiking, *states_of(unet, 0), CalibrationSpec(method="max", correction=strength), torch.Generator())
+        corrected[strength] = {name for name, layer in synapses(spiking).items() if layer.weight_correction.any()}
+    assert not corrected[0]
+    assert "conv_out" in corrected[1e-3]
+
+
+def test_every_site_and_segment_is_set(unet: UNet2DModel) -> None:
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+    visited: list[None] = []
+    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(), torch.Generator(), advance=lambda: visited.append(None))
+    assert len(visited) == len(spiking.neurons())
+    for name, neuron in spiking.neurons().items():
+        assert (neuron.threshold != 1).all(), name
+        assert (neuron.threshold > 0).all(), name
+
+
+def test_one_threshold_per_tensor_where_asked(unet: UNet2DModel) -> None:
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(per="tensor", method="max"), torch.Generator())
+    neuron = spiking.get_submodule("conv_out.neuron")
+    assert isinstance(neuron, SpikingNeuron)
+    assert all(len(row.unique()) == 1 for row in neuron.threshold)
+
+
+def test_a_segment_without_states_is_refused(unet: UNet2DModel) -> None:
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0, 400)))
+    with pytest.raises(SpecError, match="from diffusion timestep 400"):
+        calibrate(spiking, torch.randn(2, 1, 8, 8), torch.tensor([1, 2]), CalibrationSpec(), torch.Generator())
+
+
+@pytest.mark.parametrize(
+    "values", [{"method": "magic"}, {"states": 0}, {"correction": -1}, {"percentile": 101}, {"per": "pixel"}], ids=str
+)
+def test_an_impossible_calibration_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=f"{next(iter(values))} = "):
+        CalibrationSpec(**values)

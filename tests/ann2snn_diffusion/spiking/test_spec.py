@@ -1,0 +1,46 @@
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+
+
+def test_a_spec_survives_json() -> None:
+    spec = SpikeSpec(time_steps=3, coding="rate", segments=(0, 7), keep=("conv_out",), doubled=("mid_block",))
+    assert SpikeSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"time_steps": 0}, "time_steps = 0"),
+        ({"time_steps": 2.5}, "time_steps = 2.5"),
+        ({"time_steps": True}, "time_steps = True"),
+        ({"coding": "morse"}, "one of rate, radix, ternary"),
+        ({"schedule": "synchronous"}, "rate beside the synchronous schedule"),
+        ({"schedule": "sometimes"}, "one of layerwise, synchronous"),
+        ({"leak": 0.5}, "unless the schedule is synchronous"),
+        ({"leak": 0, "schedule": "synchronous", "coding": "rate"}, r"\(0, 1\]"),
+        ({"segments": [5]}, "from 0"),
+        ({"segments": 5}, "ascending"),
+        ({"segments": [0, 50, 50]}, "ascending"),
+        ({"coding": "ternary", "signed_activations": False}, "negative digits"),
+        ({"guidance": 0}, "above 0"),
+        ({"doubled": [3]}, "a list of patterns of module names"),
+        ({"doubled": 3}, "a list of patterns of module names"),
+        ({"keep": "conv_out"}, "a list of patterns of module names"),
+        ({"surrogate": "step"}, "one of rectangle"),
+        ({"thresholds": 1}, "Unknown field 'thresholds'"),
+    ],
+)
+def test_an_impossible_spec_is_refused_with_field_and_reason(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        SpikeSpec.from_dict(values)
+
+
+def test_a_spec_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SpikeSpec().time_steps = 5  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,289 @@
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from diffusers import DDPMScheduler, UNet2DModel
+from torch import Tensor
+
+from ann2snn_diffusion.common.atomic_output import OutputError
+from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.data.datasets import RealImages
+from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.spiking.neuron import analog
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.training import loop
+from ann2snn_diffusion.training.checkpoint import ResumeError, checkpoints, find_checkpoint
+from ann2snn_diffusion.training.loop import TrainingError, train
+from ann2snn_diffusion.training.spec import TrainingSpec
+from ann2snn_diffusion.workflows.convert import convert
+
+QUICK = CalibrationSpec(states=4, positions=64, sampler_steps=2)
+SHORT: dict[str, Any] = {
+    "steps": 4, "train_batch_size": 4, "sampler_steps": 4, "lr_warmup_steps": 1, "checkpointing_steps": 2,
+    "learning_rate": 1e-3, "save_images_steps": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    yield
+    for state in (AcceleratorState, PartialState, GradientState):
+        state._reset_state()
+
+
+@pytest.fixture
+def make_snn(unet: UNet2DModel, scheduler: DDPMScheduler) -> Callable[..., SpikingUNet2DModel]:
+    def make(**spec: Any) -> SpikingUNet2DModel:
+        return convert(unet, scheduler, SpikeSpec(**{"segments": (0,), "time_steps": 2} | spec), QUICK).unet
+
+    return make
+
+
+def run(snn: SpikingUNet2DModel, folder: Path, more: dict[str, Any] | None = None, **changes: Any) -> None:
+    spec = TrainingSpec(**SHORT | changes)
+    accelerator = Accelerator(
+        cpu=True,
+        mixed_precision=spec.mixed_precision,
+        gradient_accumulation_steps=spec.gradient_accumulation_steps,
+        step_scheduler_with_optimizer=False,
+    )
+    folder.mkdir(exist_ok=True)
+    train(snn, snn.ann(), DDPMScheduler(), spec, folder, accelerator, {"model": "m", "steps": spec.steps}, **more or {})
+
+
+def error(snn: SpikingUNet2DModel) -> float:
+    generator = torch.Generator().manual_seed(9)
+    states, timesteps = torch.randn(64, 1, 8, 8, generator=generator), torch.randint(1000, (64,), generator=generator)
+    with torch.no_grad():
+        with analog(snn):
+            target = snn(states, timesteps).sample
+        return (snn(states, timesteps).sample - target).square().mean().item()
+
+
+def losses_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "loss.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes"),
+    [
+        ({}, {}),
+        ({}, {"gradient_checkpointing": True}),
+        ({"coding": "rate", "schedule": "synchronous"}, {}),
+        ({"coding": "rate", "schedule": "synchronous", "leak": 0.9, "learned_step_weights": True}, {}),
+    ],
+)
+def test_training_brings_the_network_closer_to_its_ann_which_stays(
+    make_snn: Callable[..., SpikingUNet2DModel],
+    unet: UNet2DModel,
+    tmp_path: Path,
+    spec: dict[str, Any],
+    changes: dict[str, Any],
+) -> None:
+    snn = make_snn(**spec)
+    before = error(snn)
+    run(snn, tmp_path / "run", steps=40, train_batch_size=16, checkpointing_steps=40, **changes)
+    assert error(snn) < 0.9 * before
+    assert all(torch.equal(one, other) for one, other in zip(snn.ann().parameters(), unet.parameters(), strict=True))
+    assert not any(parameter.requires_grad for parameter in snn.parameters())
+
+
+@pytest.mark.parametrize("schedule", ["layerwise", "synchronous"])
+def test_blockwise_brings_the_outputs_of_blocks_closer(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, schedule: str
+) -> None:
+    snn = make_snn(coding="rate", schedule=schedule)
+    spec = {"steps": 60, "train_batch_size": 16, "learning_rate": 2e-3, "blockwise": 1.0, "distill": 0.0}
+    run(snn, tmp_path / "run", checkpointing_steps=60, **spec)
+    losses = [line["blockwise"] for line in losses_of(tmp_path / "run")]
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+def test_leak_and_amplitudes_learn(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:
+    snn = make_snn(coding="rate", schedule="synchronous", leak=0.9, learned_step_weights=True)
+    run(snn, tmp_path / "run")
+    neurons = snn.neurons().values()
+    assert all(neuron.leak is not None and neuron.amplitudes is not None for neuron in neurons)
+    assert any(neuron.leak.item() != pytest.approx(0.9, abs=1e-6) for neuron in neurons if neuron.leak is not None)
+    assert any((neuron.amplitudes != 1).any() for neuron in neurons if neuron.amplitudes is not None)
+
+
+def test_thresholds_and_leaks_stay_in_range_whatever_the_learning_rate(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path
+) -> None:
+    snn = make_snn(coding="rate", schedule="synchronous")
+    run(snn, tmp_path / "run", learning_rate=3.0, use_ema=False)
+    for neuron in snn.neurons().values():
+        assert (neuron.threshold > 0).all()
+        assert neuron.leak is not None
+        assert 0 < neuron.leak.item() <= 1
+
+
+@pytest.mark.parametrize("data", [False, True])
+def test_a_resumed_training_is_bitwise_one_that_never_stopped(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, data: bool
+) -> None:
+    more: dict[str, Any] = {"images": pictures()} if data else {}
+    whole = make_snn()
+    run(whole, tmp_path / "whole", more)
+
+    def stop(step: int, terms: dict[str, float]) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(make_snn(), tmp_path / "stopped", more | {"watch": stop})
+    resumed = make_snn()
+    run(resumed, tmp_path / "stopped", more | {"resume": find_checkpoint(tmp_path / "stopped", "latest")})
+    for (name, one), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+    assert [line["step"] for line in losses_of(tmp_path / "stopped")] == [1, 2, 3, 3, 4]
+    assert losses_of(tmp_path / "stopped")[-1]["distill"] == losses_of(tmp_path / "whole")[-1]["distill"]
+
+
+def test_only_the_newest_checkpoints_are_kept(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:
+    run(make_snn(), tmp_path / "run", checkpointing_steps=1, checkpoints_total_limit=2)
+    assert [place.name for place in checkpoints(tmp_path / "run")] == ["checkpoint-000003", "checkpoint-000004"]
+    assert sorted(place.name for place in (tmp_path / "run").iterdir()) == [
+        "checkpoint-000003", "checkpoint-000004", "loss.jsonl",
+    ]  # fmt: skip
+
+
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path
+) -> None:
+    run(make_snn(), tmp_path / "run")
+    checkpoint = checkpoints(tmp_path / "run")[-1]
+    with pytest.raises(ResumeError, match=r"another training: steps was 4 and is 6"):
+        run(make_snn(), tmp_path / "run", {"resume": checkpoint}, steps=6)
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ResumeError, match=r"damaged.*resume from another"):
+        run(make_snn(), tmp_path / "run", {"resume": checkpoint})
+
+
+def test_a_checkpoint_cut_short_is_not_found(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:
+    def cut(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ann2snn_diffusion.training.checkpoint.save_file", cut)
+        with pytest.raises(OutputError, match=r"no checkpoint could be written at step 2.*No space left"):
+            run(make_snn(), tmp_path / "run")
+    assert any((tmp_path / "run").iterdir())
+    with pytest.raises(ResumeError, match="no checkpoint to resume from"):
+        find_checkpoint(tmp_path / "run", "latest")
+    run(make_snn(), tmp_path / "run")
+    assert len(checkpoints(tmp_path / "run")) == 2
+
+
+def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_last_good_checkpoint(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    distill = loop.losses.distill
+
+    def broken(predicted: Tensor, target: Tensor) -> Tensor:
+        calls.append(1)
+        return distill(predicted, target) * (float("nan") if len(calls) == 4 else 1)
+
+    monkeypatch.setattr(loop.losses, "distill", broken)
+    with pytest.raises(TrainingError, match=r"step 4: the loss is not finite.*checkpoint-000002 is the last good"):
+        run(make_snn(), tmp_path / "run")
+    assert [place.name for place in checkpoints(tmp_path / "run")] == ["checkpoint-000002"]
+
+
+@pytest.mark.parametrize("message", ["CUDA out of memory", "DefaultCPUAllocator: can't allocate memory"])
+def test_running_out_of_memory_says_what_helps(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    def full(*_: Any) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(loop, "loss_terms", full)
+    with pytest.raises(TrainingError, match=r"step 1: out of memory.*--train-batch-size.*--gradient-checkpointing"):
+        run(make_snn(), tmp_path / "run")
+
+
+def pictures() -> RealImages:
+    def read(index: int) -> Tensor:
+        return torch.randint(256, (1, 8, 8), generator=torch.Generator().manual_seed(index)).byte().expand(3, -1, -1)
+
+    return RealImages("pictures", "as they are", "digest", 20, read)
+
+
+def test_denoising_learns_from_images_alone_and_all_parameters_may(
+    make_snn: Callable[..., SpikingUNet2DModel], unet: UNet2DModel, tmp_path: Path
+) -> None:
+    snn = make_snn()
+    run(
+        snn, tmp_path / "run", {"images": pictures()},
+        steps=30, train_batch_size=16, distill=0.0, denoise=1.0, learn="all", checkpointing_steps=30,
+    )  # fmt: skip
+    found = [line["denoise"] for line in losses_of(tmp_path / "run")]
+    assert sum(found[-5:]) < 0.9 * sum(found[:5])
+    assert not torch.equal(snn.conv_in.weight, unet.conv_in.weight)
+    assert torch.equal(snn.conv_out.weight, unet.conv_out.weight)  # its correction learns instead
+
+
+def test_denoising_without_images_is_refused(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"denoise = 1.0: expected 0 without --data"):
+        run(make_snn(), tmp_path / "run", denoise=1.0)
+
+
+def test_a_firing_rate_penalty_saves_spikes(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:
+    run(make_snn(), tmp_path / "run", steps=30, firing_rate=20.0, checkpointing_steps=30)
+    rates = [line["firing_rate"] for line in losses_of(tmp_path / "run")]
+    assert rates[-1] < 0.95 * rates[0]
+
+
+def test_gradient_accumulation_makes_one_step_of_several_batches(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    monkeypatch.setattr(loop, "keep_in_range", lambda unet: steps.append(1))
+    run(make_snn(), tmp_path / "run", steps=3, gradient_accumulation_steps=4)
+    assert len(steps) == 3
+    assert [line["step"] for line in losses_of(tmp_path / "run")] == [1, 2, 3]
+
+
+def test_mixed_precision_trains_in_bfloat16_and_keeps_float32_weights(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path
+) -> None:
+    snn = make_snn()
+    before = error(snn)
+    run(snn, tmp_path / "run", steps=40, train_batch_size=16, mixed_precision="bf16", checkpointing_steps=40)
+    assert error(snn) < before
+    # What is handed out no longer computes in bfloat16.
+    again = SpikingUNet2DModel.from_unet(snn.ann(), snn.spec)
+    again.load_state_dict(snn.state_dict())
+    state, timestep = torch.randn(2, 1, 8, 8), torch.tensor([5, 500])
+    with torch.no_grad():
+        assert torch.equal(snn(state, timestep).sample, again(state, timestep).sample)
+    assert {parameter.dtype for parameter in snn.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "steps = 0: expected a whole number from 1"),
+        ({"synchronous": "yes"}, "synchronous = 'yes': expected true or false"),
+        ({"learning_rate": 0}, "learning_rate = 0: expected a number above 0"),
+        ({"learning_rate": float("nan")}, "a number above 0"),
+        ({"lr_scheduler": "warm"}, "one of linear, cosine"),
+        ({"mixed_precision": "fp8"}, "one of no, fp16, bf16"),
+        ({"own_share": 1.5}, "a number from 0 to 1"),
+        ({"distill": 0.0}, "a weight above 0"),
+        ({"firing_rate": -1.0}, "a number from 0"),
+        ({"learn": "thresholds"}, "one of spiking, all"),
+    ],
+)
+def test_an_impossible_training_is_refused_with_field_and_reason(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        TrainingSpec(**values)

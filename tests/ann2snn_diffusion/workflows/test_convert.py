@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+from ann2snn_diffusion import SpikingUNet2DModel
+from ann2snn_diffusion.models.loading import Source
+from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.workflows.convert import ConversionError, convert, convert_to_folder
+
+QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+
+
+def test_the_python_call_leaves_the_ann_as_it_is(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
+    before = {name: weight.clone() for name, weight in unet.state_dict().items()}
+    conversion = convert(unet, scheduler, calibration=QUICK)
+    assert all(torch.equal(before[name], weight) for name, weight in unet.state_dict().items())
+    assert conversion.report.epsilon_error < 0.2
+
+
+def test_every_synapse_but_those_of_the_image_and_the_time_embedding_is_driven_by_counted_spikes(
+    unet: UNet2DModel, scheduler: DDPMScheduler
+) -> None:
+    report = convert(unet, scheduler, calibration=QUICK).report
+    analog = {synapse.name for synapse in report.synapses if synapse.driven_by == "analog"}
+    assert all(name in ("conv_in", "conv_out.image") or "time_emb" in name for name in analog)
+    assert report.spike_driven > 0.9
+    # What a synapse receives is exactly offset + unit · its counted spikes.
+    assert max(site.off_level for site in report.sites) < 1e-4
+    assert all(0 < site.firing_rate < 1 for site in report.sites)
+
+
+def test_operations_are_counted_as_by_hand(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
+    report = convert(unet, scheduler, calibration=QUICK).report
+    counted = {synapse.name: synapse.operations for synapse in report.synapses}
+    assert counted["conv_in"] == 8 * 8 * 8 * 1 * 9
+    assert counted["down_blocks.0.downsamplers.0.conv"] == 4 * 4 * 8 * 8 * 9
+    assert counted["down_blocks.1.attentions.0.to_q"] == 16 * 16 * 16
+    assert counted["down_blocks.1.attentions.0.q·kᵀ"] == 16 * 16 * 16
+    assert counted["time_embedding.linear_1"] == 8 * 32
+    assert counted["conv_out"] == 8 * 8 * 8 * 9
+    assert counted["conv_out.image"] == 8 * 8 * 9
+
+
+def test_calibration_from_images(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
+    images = torch.rand(3, 1, 8, 8) * 2 - 1
+    assert convert(unet, scheduler, calibration=QUICK, images=images).report.epsilon_error < 0.2
+
+
+def test_a_conversion_that_converts_nothing_fails(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
+    with pytest.raises(ConversionError, match="Nothing was converted"):
+        convert(unet, scheduler, SpikeSpec(keep=("*",)), QUICK)
+
+
+@pytest.mark.parametrize("spec", [SpikeSpec(), SpikeSpec(coding="rate", schedule="synchronous", time_steps=2)])
+def test_the_folder_is_a_pipeline_with_report_card_and_pictures(
+    unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path, spec: SpikeSpec
+) -> None:
+    source = Source(unet, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
+    report = convert_to_folder(source, tmp_path / "out", spec, QUICK, seed=3, samples=2)
+    content = json.loads((tmp_path / "out" / "conversion_report.json").read_text())
+    assert content["source"] == "tiny"
+    assert content["seed"] == 3
+    assert SpikeSpec.from_dict(content["spiking"]) == spec
+    assert content["epsilon_error"] == report.epsilon_error
+    assert len(content["sites"]) == len(report.sites)
+    assert (tmp_path / "out" / "samples.png").read_bytes()[1:4] == b"PNG"
+    assert "tiny" in (tmp_path / "out" / "README.md").read_text()
+    assert isinstance(DDPMPipeline.from_pretrained(tmp_path / "out").unet, SpikingUNet2DModel)
+    for file in (tmp_path / "out").rglob("*.json"):
+        assert str(tmp_path) not in file.read_text(), file
+
+
+def test_the_same_command_twice_writes_the_same_weights(
+    unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path
+) -> None:
+    source = Source(unet, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
+    for name in ("one", "two"):
+        convert_to_folder(source, tmp_path / name, SpikeSpec(), QUICK, samples=0)
+    one, two = (
+        (tmp_path / name / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() for name in ("one", "two")
+    )
+    assert one == two
