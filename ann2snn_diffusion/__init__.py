@@ -10,37 +10,86 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ann2snn_diffusion.models.loading import load_source
-    from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
-    from ann2snn_diffusion.spiking.neuron import analog
+    from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
+    from ann2snn_diffusion.evaluation.figures import Evaluation
+    from ann2snn_diffusion.evaluation.real_data import RealData, bundled_data, real_data
+    from ann2snn_diffusion.evaluation.spec import EvaluationSpec
+    from ann2snn_diffusion.models.loading import Converted, Source, load_converted, load_source
+    from ann2snn_diffusion.search.result import Search
+    from ann2snn_diffusion.search.spec import SearchSpec
+    from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
     from ann2snn_diffusion.spiking.rules import Site, spiking_synapse, to_spiking
     from ann2snn_diffusion.spiking.spec import SpikeSpec
-    from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-    from ann2snn_diffusion.workflows.convert import Conversion, convert
+    from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+    from ann2snn_diffusion.training.loop import Lesson
+    from ann2snn_diffusion.training.run import TrainingRun, accelerator_for
+    from ann2snn_diffusion.training.spec import TrainingSpec
+    from ann2snn_diffusion.workflows.convert import Conversion, convert, convert_to_folder
+    from ann2snn_diffusion.workflows.evaluate import evaluate, evaluate_to_folder
+    from ann2snn_diffusion.workflows.finetune import Finetuning, finetune, finetune_to_folder
+    from ann2snn_diffusion.workflows.result_folder import Writing
+    from ann2snn_diffusion.workflows.search_thresholds import search_thresholds, search_thresholds_to_folder
 
-__all__ = [
-    "CalibrationSpec",
-    "Conversion",
-    "Site",
-    "SpikeSpec",
-    "SpikingUNet2DModel",
-    "analog",
-    "convert",
-    "load_source",
-    "spiking_synapse",
-    "to_spiking",
-]
 HOMES = {
-    "ann2snn_diffusion.spiking.calibrate": ("CalibrationSpec",),
-    "ann2snn_diffusion.workflows.convert": ("Conversion", "convert"),
-    "ann2snn_diffusion.spiking.neuron": ("analog",),
+    "ann2snn_diffusion.evaluation.fidelity": ("FidelitySpec",),
+    "ann2snn_diffusion.evaluation.figures": ("Evaluation",),
+    "ann2snn_diffusion.evaluation.real_data": ("RealData", "bundled_data", "real_data"),
+    "ann2snn_diffusion.evaluation.spec": ("EvaluationSpec",),
+    "ann2snn_diffusion.models.loading": ("Converted", "Source", "load_converted", "load_source"),
+    "ann2snn_diffusion.search.result": ("Search",),
+    "ann2snn_diffusion.search.spec": ("SearchSpec",),
+    "ann2snn_diffusion.spiking.calibration_spec": ("CalibrationSpec",),
     "ann2snn_diffusion.spiking.rules": ("Site", "spiking_synapse", "to_spiking"),
-    "ann2snn_diffusion.models.loading": ("load_source",),
     "ann2snn_diffusion.spiking.spec": ("SpikeSpec",),
-    "ann2snn_diffusion.spiking.unet": ("SpikingUNet2DModel",),
+    "ann2snn_diffusion.spiking.unet": ("SpikingUNet2DModel", "analog"),
+    "ann2snn_diffusion.training.loop": ("Lesson",),
+    "ann2snn_diffusion.training.run": ("TrainingRun", "accelerator_for"),
+    "ann2snn_diffusion.training.spec": ("TrainingSpec",),
+    "ann2snn_diffusion.workflows.convert": ("Conversion", "convert", "convert_to_folder"),
+    "ann2snn_diffusion.workflows.evaluate": ("evaluate", "evaluate_to_folder"),
+    "ann2snn_diffusion.workflows.finetune": ("Finetuning", "finetune", "finetune_to_folder"),
+    "ann2snn_diffusion.workflows.result_folder": ("Writing",),
+    "ann2snn_diffusion.workflows.search_thresholds": ("search_thresholds", "search_thresholds_to_folder"),
     # A pipeline loads a class of another package only where that package names the base class that it knows.
     "diffusers": ("ModelMixin",),
 }
+"""Where each public name lives."""
+__all__ = [
+    "CalibrationSpec",
+    "Conversion",
+    "Converted",
+    "Evaluation",
+    "EvaluationSpec",
+    "FidelitySpec",
+    "Finetuning",
+    "Lesson",
+    "RealData",
+    "Search",
+    "SearchSpec",
+    "Site",
+    "Source",
+    "SpikeSpec",
+    "SpikingUNet2DModel",
+    "TrainingRun",
+    "TrainingSpec",
+    "Writing",
+    "accelerator_for",
+    "analog",
+    "bundled_data",
+    "convert",
+    "convert_to_folder",
+    "evaluate",
+    "evaluate_to_folder",
+    "finetune",
+    "finetune_to_folder",
+    "load_converted",
+    "load_source",
+    "real_data",
+    "search_thresholds",
+    "search_thresholds_to_folder",
+    "spiking_synapse",
+    "to_spiking",
+]
 
 
 def __getattr__(name: str) -> Any:

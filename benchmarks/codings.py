@@ -16,9 +16,9 @@ from rich.table import Table
 
 from ann2snn_diffusion import CalibrationSpec, SpikeSpec, convert, load_source
 from ann2snn_diffusion.data.datasets import read_idx
-from ann2snn_diffusion.data.image_files import noisy_images
-from ann2snn_diffusion.diffusion.trajectories import record, spread_over_segments
-from ann2snn_diffusion.evaluation.noise_levels import LEVEL_STARTS, LOW_NOISE, low_noise, noise_levels, relative_error
+from ann2snn_diffusion.diffusion.noisy_states import noisy_images
+from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
+from ann2snn_diffusion.evaluation.noise_strata import LOW_NOISE, STRATUM_STARTS, low_noise, noise_strata, relative_error
 from ann2snn_diffusion.evaluation.site_statistics import compare
 
 TEST_SPLIT = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
@@ -41,24 +41,23 @@ def main() -> None:
     """Convert and measure each case."""
     source = load_source()
     generator = torch.Generator().manual_seed(1000)
-    trajectories = record(source.unet, source.scheduler, 32, 25, generator)
-    diffusion_timesteps = spread_over_segments(LEVEL_STARTS, 1000, 16 * len(LEVEL_STARTS), generator)
-    rows = torch.randint(32, diffusion_timesteps.shape, generator=generator)
-    sets = {"": trajectories.states(rows, diffusion_timesteps)[0]}
+    wanted = StatesSpec(16 * len(STRATUM_STARTS), STRATUM_STARTS, per_trajectory=7)
+    states = sampling_states(source.unet, source.scheduler, wanted, generator)
+    sets, diffusion_timesteps = {"": states.states}, states.diffusion_timesteps
     if TEST_SPLIT.exists():
         images = F.pad(read_idx(TEST_SPLIT)[:256, None], (2, 2, 2, 2)).float() / 127.5 - 1
-        sets[", test images"] = noisy_images(images, diffusion_timesteps, trajectories.alphas_cumprod, generator)
+        sets[", test images"] = noisy_images(images, diffusion_timesteps, source.scheduler, generator)
     table = Table("T = 4 unless said")
     for name in sets:
         table.add_column(f"ε error{name}")
         table.add_column(f"below {LOW_NOISE}{name}")
     table.add_column("firing rate")
     for case, (spec, calibration) in CASES.items():
-        conversion = convert(source.unet, source.scheduler, spec, calibration)
+        conversion = convert(source.unet, source.scheduler, spec=spec, calibration=calibration)
         cells = []
-        for states in sets.values():
-            levels = noise_levels(compare(conversion.unet, states, diffusion_timesteps), diffusion_timesteps, 1000)
-            cells += [f"{relative_error(part):.5f}" for part in (levels, low_noise(levels))]
+        for noisy in sets.values():
+            strata = noise_strata(compare(conversion.unet, noisy, diffusion_timesteps), diffusion_timesteps, 1000)
+            cells += [f"{relative_error(part):.5f}" for part in (strata, low_noise(strata))]
         table.add_row(case, *cells, f"{conversion.report.firing_rate:.2f}")
     Console(width=130).print(f"seed 0, torch {torch.__version__}, {torch.get_num_threads()} threads", table)
 

@@ -19,12 +19,13 @@ from rich.table import Table
 from torch import Tensor
 
 from ann2snn_diffusion import SpikingUNet2DModel, analog
-from ann2snn_diffusion.common.progress import console, progress_bars, silent, tracking
-from ann2snn_diffusion.diffusion.sampling import choose_scheduler
-from ann2snn_diffusion.diffusion.trajectories import sample_size
+from ann2snn_diffusion.common.progress import Advance, silent
+from ann2snn_diffusion.diffusion.conditioning import sample_size
+from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
 from ann2snn_diffusion.evaluation.image_quality import fid
-from ann2snn_diffusion.evaluation.real_data import bundled_data
+from ann2snn_diffusion.evaluation.real_data import RealData, bundled_data
 from ann2snn_diffusion.models.loading import load_converted
+from ann2snn_diffusion.reporting.terminal import console, progress_bars, tracking
 from ann2snn_diffusion.search.objectives import drawn_features, shared
 
 
@@ -53,6 +54,10 @@ class Within:
             return self.unet(state, diffusion_timestep, label)
 
 
+def _features(network: Any, scheduler: Any, drawing: Drawing, real: RealData, advance: Advance, rows: slice) -> Tensor:
+    return drawn_features(network, scheduler, drawing, rows, real, advance)
+
+
 def main(
     folder: Path,
     ranges: Annotated[str, typer.Option(help="Where ranges of diffusion timesteps start.")] = "0,120,300,700",
@@ -69,6 +74,7 @@ def main(
     scheduler = choose_scheduler(converted.scheduler, "ddim")
     last = scheduler.config.num_train_timesteps
     starts = [int(start) for start in ranges.split(",")]
+    drawing = Drawing(count, steps, seed, batch_size)
     batches = -(-count // batch_size // process.num_processes)
     table = Table("the SNN at", "FID")
     with progress_bars() as progress:
@@ -76,10 +82,8 @@ def main(
         for first, end in [(0, 0), *zip(starts, [*starts[1:], last], strict=True), (0, last)]:
             title = f"{first} … {end - 1}" if end else "none: the ANN"
             network: Any = Within(unet, first, end)
-            draw = partial(
-                drawn_features, network, scheduler,
-                steps=steps, seed=seed, real=real, advance=track(title, batches * steps),
-            )  # fmt: skip
+            advance = track(title, batches * steps)
+            draw = partial(_features, network, scheduler, drawing, real, advance)
             features = shared(draw, count, batch_size, process)
             table.add_row(title, f"{fid(features, real.reference):.2f}")
     if process.is_main_process:

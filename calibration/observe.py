@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 Before = Callable[[Tensor], None]
 """Called with a site's input before it runs."""
-After = Callable[[Tensor, Tensor], Tensor | None]
+After = Callable[[Tensor, Any], Any]
 """Called with a site's input and output; what it returns, unless None, becomes the output."""
 
 
@@ -19,20 +19,27 @@ After = Callable[[Tensor, Tensor], Tensor | None]
 def visiting(
     before: Iterable[tuple[nn.Module, Before]] = (), after: Iterable[tuple[nn.Module, After]] = ()
 ) -> Iterator[None]:
-    """Call the visitors whenever a forward pass goes through their site, inside the ``with`` block."""
+    """Call the visitors whenever a forward pass goes through their site, inside the ``with`` block.
 
-    def pre_hook(visit: Before) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        return lambda _module, inputs: visit(inputs[0])
+    A site's input is the first argument that it is called with, by position or by name.
+    """
 
-    def hook(visit: After) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor | None]:
-        return lambda _module, inputs, output: visit(inputs[0], output)
+    def pre_hook(visit: Before) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+        return lambda _module, inputs, named: visit(_first(inputs, named))
+
+    def hook(visit: After) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]:
+        return lambda _module, inputs, named, output: visit(_first(inputs, named), output)
 
     with ExitStack() as stack:
         for module, visit in before:
-            stack.callback(module.register_forward_pre_hook(pre_hook(visit)).remove)
+            stack.callback(module.register_forward_pre_hook(pre_hook(visit), with_kwargs=True).remove)
         for module, visit in after:
-            stack.callback(module.register_forward_hook(hook(visit)).remove)
+            stack.callback(module.register_forward_hook(hook(visit), with_kwargs=True).remove)
         yield
+
+
+def _first(inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    return inputs[0] if inputs else next(iter(named.values()))
 
 
 def draw_rows(activations: Tensor, dim: int, count: int, generator: torch.Generator) -> Tensor:

@@ -52,7 +52,7 @@ def training_batch(
 
     Nothing but the step number has to be restored for an exact resume.
     """
-    generator = stream(seed, process, step)
+    generator = stream("training images", seed, process, step)
     rows = torch.randint(len(images), (batch_size,), generator=generator)
     clean = images[rows].unsqueeze(1).float() / 127.5 - 1
     noise = torch.randn(clean.shape, generator=generator)

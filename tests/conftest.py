@@ -9,9 +9,6 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from ann2snn_diffusion.evaluation import fidelity
-from ann2snn_diffusion.workflows import result_folder
-
 
 def build_unet(**changes: Any) -> UNet2DModel:
     torch.manual_seed(0)
@@ -52,11 +49,3 @@ def scheduler() -> DDPMScheduler:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def quick_measures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What every conversion and training measures and draws at its end, on fewer states and in fewer steps."""
-    monkeypatch.setattr(fidelity, "SAMPLER_STEPS", 4)
-    monkeypatch.setattr(fidelity, "STATES_PER_LEVEL", 4)
-    monkeypatch.setattr(result_folder, "SAMPLE_STEPS", 2)

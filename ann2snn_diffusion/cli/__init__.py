@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from ann2snn_diffusion.cli.command_from_specs import command
 from ann2snn_diffusion.cli.convert import convert
 from ann2snn_diffusion.cli.evaluate import evaluate
 from ann2snn_diffusion.cli.finetune import finetune
@@ -20,11 +21,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # rich's own takes "[default: 4]" for a style, and drops it
     pretty_exceptions_enable=False,
 )
-app.command()(convert)
-app.command()(finetune)
-app.command()(search_thresholds)
-app.command()(sample)
-app.command()(evaluate)
+app.command()(command(convert))
+app.command()(command(finetune))
+app.command()(command(search_thresholds))
+app.command()(command(sample))
+app.command()(command(evaluate))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Recipes: TOML files that describe a run; flags override them."""
+"""Recipes: TOML files that describe runs of one or several commands."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ann2snn_diffusion.cli.tables import TABLES, RunSpec
 from ann2snn_diffusion.common.errors import A2SError, first_line
-from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.common.specs import settings
 
 INSTALLED = Path(__file__).parents[1] / "recipes"
-TABLES = ("run", "spiking", "calibration", "training", "search")
 CHECKED_OUT = Path(__file__).parents[2] / "recipes"
+
+Tables = dict[str, dict[str, Any]]
 
 
 class RecipeError(A2SError):
-    """A recipe that cannot be found or read."""
+    """A recipe that cannot be found or read, or that is not for this command."""
 
 
 def recipes() -> dict[str, Path]:
@@ -24,12 +26,31 @@ def recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def read_recipe(recipe: str) -> dict[str, Any]:
-    """The tables of a recipe, given by file or by name.
+def read_recipe(recipe: str, command: str) -> Tables:
+    """The tables of a recipe, given by file or by name, that ``command`` uses.
 
     Raises:
-        RecipeError: unknown name, or not TOML.
+        RecipeError: no such recipe; not TOML; unknown tables; tables that are not used by ``command`` or, where [run]
+            names commands, by none of these; a recipe for other commands.
     """
+    tables = _parsed(recipe)
+    known = list(dict.fromkeys(["run", *(table for specs in TABLES.values() for table in specs)]))
+    for name, table in tables.items():
+        if name not in known or not isinstance(table, dict):
+            found = f"[{name}]" if isinstance(table, dict) else f"{name} = {table!r}"
+            raise RecipeError(f"{recipe}: expected tables among {', '.join(f'[{one}]' for one in known)}; got {found}.")
+    commands = _commands(recipe, tables.get("run", {}), command)
+    used = {"run", *(table for one in commands for table in TABLES[one])}
+    for name in tables:
+        if name not in used:
+            raise RecipeError(
+                f"{recipe}: {_together(commands)} has no use for [{name}]; remove that table, or name in [run] all "
+                'commands that the recipe is for, as in commands = ["convert", "finetune"].'
+            )
+    return {name: table for name, table in tables.items() if name == "run" or name in TABLES[command]}
+
+
+def _parsed(recipe: str) -> dict[str, Any]:
     path = Path(recipe) if Path(recipe).is_file() else recipes().get(recipe)
     if path is None:
         raise RecipeError(f"{recipe}: no such file or recipe; recipes are {', '.join(recipes()) or 'missing'}.")
@@ -39,13 +60,15 @@ def read_recipe(recipe: str) -> dict[str, Any]:
         raise RecipeError(f"{path}: not readable as TOML: {first_line(error)}") from error
 
 
-def section(recipe: dict[str, Any], name: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """One table of a recipe; overrides that are not None win.
+def _commands(recipe: str, run: dict[str, Any], command: str) -> list[str]:
+    """What the recipe is for: what [run] says, or ``command`` where it says nothing."""
+    commands, declared = run.get("commands", []), settings(RunSpec)["commands"]
+    if not isinstance(commands, list) or not declared.accepts(tuple(commands)):
+        raise RecipeError(f"{recipe} [run] commands = {commands!r}: expected {declared.expected}.")
+    if commands and command not in commands:
+        raise RecipeError(f"{recipe}: is for {_together(commands)}, not for a2s {command}.")
+    return commands or [command]
 
-    Raises:
-        SpecError: the recipe has a table or key at top level that no command knows, or a key that is no table.
-    """
-    for key, table in recipe.items():
-        if key not in TABLES or not isinstance(table, dict):
-            raise SpecError(f"recipe: unknown table {key!r}; expected {', '.join(f'[{name}]' for name in TABLES)}.")
-    return recipe.get(name, {}) | {key: value for key, value in overrides.items() if value is not None}
+
+def _together(commands: list[str]) -> str:
+    return " and ".join(f"a2s {command}" for command in commands)

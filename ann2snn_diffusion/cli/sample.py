@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.options import Device, Rules
+from ann2snn_diffusion.cli.shared_options import Device, Rules
 
 
 def sample(
@@ -22,13 +22,13 @@ def sample(
     device: Device = "cpu",
 ) -> None:
     """Draw a PNG grid with a converted model, and with its ANN from the same noise."""
-    from ann2snn_diffusion.cli.run import usable_device
+    from ann2snn_diffusion.cli.device import usable_device
     from ann2snn_diffusion.common.atomic_output import new_file
-    from ann2snn_diffusion.common.progress import progress_bars, tracking
-    from ann2snn_diffusion.diffusion.sampling import choose_scheduler
+    from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
     from ann2snn_diffusion.diffusion.sampling import sample as draw
     from ann2snn_diffusion.models.loading import load_converted
     from ann2snn_diffusion.reporting.image_grids import save_grids
+    from ann2snn_diffusion.reporting.terminal import progress_bars, tracking
     from ann2snn_diffusion.spiking.rules import load_rules
 
     picture = (output or Path(f"{folder.resolve().name}-samples.png")).with_suffix(".png")
@@ -40,9 +40,10 @@ def sample(
     time_steps = converted.unet.spec.time_steps
     networks = {"ANN": converted.unet.ann(), f"SNN, T = {time_steps}": converted.unet}
     with new_file(picture) as partial, progress_bars() as progress:
-        batches = -(-count // batch_size)
+        drawing = Drawing(count, steps, seed, batch_size)
+        passes = steps * len(drawing.batches())
         grids = {
-            title: draw(network, sampler, count, steps, seed, batch_size, tracking(progress)(title, steps * batches))
+            title: draw(network, sampler, drawing, tracking(progress)(title, passes))
             for title, network in networks.items()
         }
         save_grids(partial, grids, columns=8 if count <= 64 else 16)

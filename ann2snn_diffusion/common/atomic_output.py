@@ -26,7 +26,7 @@ def refuse_existing(folder: Path, force: bool) -> None:
     if folder.name in ("", ".."):
         raise OutputError(f"{folder} cannot be replaced; name a folder within it.")
     if folder.exists() and not force:
-        raise OutputError(f"{folder} exists already; choose another output with -o, or replace it with --force.")
+        raise OutputError(f"{folder} exists already; choose another `output`, or set `force` to replace it.")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; expected a folder or nothing.")
 
@@ -40,6 +40,19 @@ def refuse_file(folder: Path) -> None:
     for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():
             raise OutputError(f"{place} is a file; expected a folder or nothing.")
+
+
+def make_folder(folder: Path) -> None:
+    """A folder that results may be added to, there already or not, and all that lie above it.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    refuse_file(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be created: {error.strerror or error}.") from error
 
 
 @contextmanager

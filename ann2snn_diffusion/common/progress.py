@@ -1,57 +1,28 @@
-"""What a terminal shows: progress bars with a remaining time, silent when nobody watches; and results."""
+"""How long work is followed: a stage announces its steps, and tells of each."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-Track = Callable[[str, int], Callable[[], None]]
-"""Announces a stage and its number of steps; returns what is to be called after each step."""
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 
-def silent(stage: str, steps: int) -> Callable[[], None]:
+class Advance(Protocol):
+    """Called after every step of a stage."""
+
+    def __call__(self, done: int | None = None, figures: Mapping[str, float] | None = None) -> None:
+        """One step more, or ``done`` steps in all; ``figures`` are shown beside them."""
+
+
+Track = Callable[[str, int], Advance]
+"""Announces a stage and its number of steps; returns what is to be called after each."""
+
+
+def idle(done: int | None = None, figures: Mapping[str, float] | None = None) -> None:
+    """An `Advance` that shows nothing."""
+    del done, figures
+
+
+def silent(stage: str, steps: int) -> Advance:
     """A `Track` that shows nothing."""
     del stage, steps
-    return lambda: None
-
-
-def console() -> Console:
-    """Where results are printed: stdout, wide enough for every table where it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 120)
-
-
-def progress_bars() -> Progress:
-    """Bars on stderr; nothing where stderr is not a terminal."""
-    return Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
-
-
-def tracking(progress: Progress) -> Track:
-    """A `Track` that gives every stage a bar."""
-
-    def track(stage: str, steps: int) -> Callable[[], None]:
-        task = progress.add_task(stage, total=steps)
-        return lambda: progress.advance(task)
-
-    return track
-
-
-def figures_bar(progress: Progress, stage: str, steps: int) -> Callable[[int, dict[str, float]], None]:
-    """A bar that is told the step just done and its figures, and shows both; hidden until then."""
-    task = progress.add_task(stage, total=steps, visible=False)
-
-    def watch(step: int, figures: dict[str, float]) -> None:
-        shown = [f"{name} {value:.4g}" for name, value in figures.items()]
-        progress.update(task, completed=step, visible=True, description=", ".join([stage, *shown]))
-
-    return watch
+    return idle

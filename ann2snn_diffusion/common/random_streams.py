@@ -1,11 +1,29 @@
-"""Independent streams of random numbers, each named by whole numbers."""
+"""Named streams of random numbers: one for every purpose, so that no two of them ever share a number.
+
+Images are the exception: image i is drawn from ``torch.Generator().manual_seed(seed + i)``, so that whoever has torch
+can draw the same image.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+import hashlib
+import json
+from typing import Literal
+
 import torch
 
+Purpose = Literal[
+    "bootstrap", "calibration", "calibration images", "fidelity", "held-out images", "judged", "manifold", "searched",
+    "searched images", "training", "training images", "training start", "weights",
+]  # fmt: skip
 
-def stream(*words: int) -> torch.Generator:
-    """The generator that ``words`` name, such as a seed, a process and a step: equal words, equal numbers."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
+
+def stream(purpose: Purpose, seed: int, *words: int) -> torch.Generator:
+    """The generator of one purpose, seed, and whatever else tells streams apart, such as process and step."""
+    name = json.dumps([purpose, seed, *words])
+    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big"))
+
+
+def image_stream(seed: int, index: int) -> torch.Generator:
+    """The generator of image ``index``."""
+    return torch.Generator().manual_seed(seed + index)

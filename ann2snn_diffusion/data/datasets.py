@@ -179,6 +179,17 @@ def folder_images(folder: Path, channels: int, size: tuple[int, int]) -> RealIma
     return RealImages(folder.resolve().name, words, digest.hexdigest(), len(files), read)
 
 
+def training_images(data: str, root: Path, channels: int, size: tuple[int, int]) -> RealImages:
+    """A folder of images, or the training split of a published data set.
+
+    Raises:
+        DataError, ImagesError: see `published_images` and `folder_images`.
+    """
+    if Path(data).is_dir():
+        return folder_images(Path(data), channels, size)
+    return published_images(data, root, "train", channels, size)
+
+
 def preparation(
     found: tuple[int, int], wanted: tuple[int, int], crop: int | None = None
 ) -> tuple[Callable[[Image.Image], Tensor], str]:

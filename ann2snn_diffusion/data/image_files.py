@@ -34,16 +34,6 @@ def read_images(folder: Path, count: int, channels: int, size: tuple[int, int], 
     return torch.stack([transform(open_image(path, "L" if channels == 1 else "RGB")) for path in chosen]) * 2 - 1
 
 
-def noisy_images(
-    images: Tensor, diffusion_timesteps: Tensor, alphas_cumprod: Tensor, generator: torch.Generator
-) -> Tensor:
-    """x_s = √ᾱ_s · x_0 + √(1 − ᾱ_s) · ε for as many diffusion timesteps [N] as asked, images used in turn."""
-    clean = images[torch.arange(len(diffusion_timesteps), device=images.device) % len(images)]
-    noise = torch.randn(clean.shape, generator=generator).to(clean)
-    signal = alphas_cumprod[diffusion_timesteps].view(-1, 1, 1, 1)
-    return signal.sqrt() * clean + (1 - signal).sqrt() * noise
-
-
 def find_images(folder: Path) -> list[Path]:
     """All image files of a folder and the folders in it, sorted.
 

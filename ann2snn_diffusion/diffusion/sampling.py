@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,9 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.errors import A2SError
-from ann2snn_diffusion.diffusion.trajectories import draw_labels, sample_size
+from ann2snn_diffusion.common.progress import Advance, idle
+from ann2snn_diffusion.common.random_streams import image_stream
+from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
 
 
 class SamplingError(A2SError):
@@ -42,16 +44,33 @@ def scheduler_settings(scheduler: Any) -> dict[str, Any]:
     return {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """Which images are drawn, and how."""
+
+    count: int
+    """Images."""
+    steps: int
+    """Denoising steps."""
+    seed: int = 0
+    """Image i is seeded with seed + i."""
+    batch_size: int = 64
+    """Images at a time."""
+
+    def part(self, rows: slice) -> Drawing:
+        """The same for some of the images, drawn at once."""
+        size = rows.stop - rows.start
+        return replace(self, count=size, seed=self.seed + rows.start, batch_size=size)
+
+    def batches(self) -> list[slice]:
+        """Rows of images that are drawn at a time."""
+        return [
+            slice(first, min(self.count, first + self.batch_size)) for first in range(0, self.count, self.batch_size)
+        ]
+
+
 @torch.no_grad()
-def sample(
-    unet: UNet2DModel,
-    scheduler: Any,
-    count: int,
-    steps: int,
-    seed: int = 0,
-    batch_size: int = 64,
-    advance: Callable[[], None] = lambda: None,
-) -> Tensor:
+def sample(unet: UNet2DModel, scheduler: Any, drawing: Drawing, advance: Advance = idle) -> Tensor:
     """Images [N, C, H, W] in [0, 1].
 
     Image i depends on ``seed`` + i alone. ``advance`` is called after every denoising step of every batch.
@@ -61,16 +80,16 @@ def sample(
         NotFiniteError: an image is not finite.
     """
     most = scheduler.config.num_train_timesteps
-    if steps > most:
-        raise SamplingError(f"steps = {steps}: expected at most {most}, the diffusion timesteps of the scheduler.")
+    if drawing.steps > most:
+        raise SamplingError(
+            f"steps = {drawing.steps}: expected at most {most}, the diffusion timesteps of the scheduler."
+        )
     images = []
-    for first in range(0, count, batch_size):
-        generators = [
-            torch.Generator().manual_seed(seed + index) for index in range(first, min(count, first + batch_size))
-        ]
-        images.append(_sample_batch(unet, scheduler, steps, generators, advance))
+    for rows in drawing.batches():
+        generators = [image_stream(drawing.seed, index) for index in range(rows.start, rows.stop)]
+        images.append(_sample_batch(unet, scheduler, drawing.steps, generators, advance))
         if not torch.isfinite(images[-1]).all():
-            raise NotFiniteError(f"Images {first} to {first + len(generators) - 1} hold values that are not finite.")
+            raise NotFiniteError(f"Images {rows.start} to {rows.stop - 1} hold values that are not finite.")
     return (torch.cat(images) / 2 + 0.5).clamp(0, 1).cpu()
 
 
@@ -80,16 +99,15 @@ def to_pixels(images: Tensor) -> Tensor:
 
 
 def _sample_batch(
-    unet: UNet2DModel, scheduler: Any, steps: int, generators: list[torch.Generator], advance: Callable[[], None]
+    unet: UNet2DModel, scheduler: Any, steps: int, generators: list[torch.Generator], advance: Advance
 ) -> Tensor:
-    height, width = sample_size(unet)
-    noise = [torch.randn(unet.config["in_channels"], height, width, generator=generator) for generator in generators]
+    noise = torch.cat([draw_noise(unet, 1, generator) for generator in generators])
     labels = [draw_labels(unet, 1, generator) for generator in generators]
     label = None if labels[0] is None else torch.cat([one for one in labels if one is not None])
     # Multi-step schedulers remember earlier predictions: a fresh one for every batch.
     sampler = type(scheduler).from_config(scheduler.config)
     sampler.set_timesteps(steps)
-    state = torch.stack(noise).to(unet.device) * sampler.init_noise_sigma
+    state = noise * sampler.init_noise_sigma
     seeded = {"generator": generators} if "generator" in inspect.signature(sampler.step).parameters else {}
     for diffusion_timestep in sampler.timesteps:
         predicted = unet(sampler.scale_model_input(state, diffusion_timestep), diffusion_timestep, label).sample

@@ -1,4 +1,4 @@
-"""The sampler's own states as calibration data: no data set needed.
+"""The sampler's own states: no data set needed.
 
 DDIM (arXiv 2010.02502, eq. 12, η = 0) moves on straight pieces: between two of its steps every state is
 
@@ -18,6 +18,11 @@ import torch
 from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor
 
+from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
+from ann2snn_diffusion.diffusion.noising import noise_between, noisy
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, spread_over
+
 
 @dataclass(frozen=True)
 class Trajectories:
@@ -27,28 +32,54 @@ class Trajectories:
         starts: diffusion timesteps of the steps, descending, int64 [K].
         images: x̂_0, [K, M, C, H, W].
         noises: ε̂, [K, M, C, H, W].
-        alphas_cumprod: ᾱ by diffusion timestep.
+        scheduler: whose noise levels they have.
         class_labels: int64 [M], or None.
     """
 
     starts: Tensor
     images: Tensor
     noises: Tensor
-    alphas_cumprod: Tensor
+    scheduler: Any
     class_labels: Tensor | None
 
-    def states(self, rows: Tensor, diffusion_timesteps: Tensor) -> tuple[Tensor, Tensor | None]:
-        """States [N, C, H, W] of trajectories ``rows`` at diffusion timesteps, int64 [N] each; and class labels."""
+    def states(self, rows: Tensor, diffusion_timesteps: Tensor) -> NoisyStates:
+        """States of trajectories ``rows`` at diffusion timesteps, int64 [N] each."""
         step = torch.searchsorted(self.starts.flip(0), diffusion_timesteps.contiguous()).clamp(max=len(self.starts) - 1)
         step = len(self.starts) - 1 - step
-        signal = self.alphas_cumprod[diffusion_timesteps].view(-1, 1, 1, 1)
-        states = signal.sqrt() * self.images[step, rows] + (1 - signal).sqrt() * self.noises[step, rows]
-        return states, None if self.class_labels is None else self.class_labels[rows]
+        states = noisy(self.scheduler, self.images[step, rows], self.noises[step, rows], diffusion_timesteps)
+        return NoisyStates(states, diffusion_timesteps, None if self.class_labels is None else self.class_labels[rows])
+
+
+@dataclass(frozen=True)
+class StatesSpec:
+    """Which states are drawn of an ANN's own sampling."""
+
+    count: int
+    """States."""
+    starts: tuple[int, ...]
+    """First diffusion timesteps of ranges that get equally many of them each."""
+    per_trajectory: int
+    """States that share a trajectory."""
+    sampler_steps: int = 25
+    """DDIM steps of a trajectory."""
+
+
+def sampling_states(
+    ann: UNet2DModel, scheduler: Any, spec: StatesSpec, generator: torch.Generator, track: Track = silent
+) -> NoisyStates:
+    """States of an ANN's own sampling, spread evenly over ranges of diffusion timesteps."""
+    images = -(-spec.count // spec.per_trajectory)
+    advance = track("ANN trajectories", spec.sampler_steps)
+    trajectories = record(ann, scheduler, images, spec.sampler_steps, generator, advance)
+    last = len(scheduler.alphas_cumprod)
+    diffusion_timesteps = spread_over(spec.starts, last, spec.count, generator).to(ann.device)
+    return trajectories.states(torch.randint(images, (spec.count,), generator=generator).to(ann.device),
+                               diffusion_timesteps)  # fmt: skip
 
 
 @torch.no_grad()
 def record(
-    unet: UNet2DModel,
+    ann: UNet2DModel,
     scheduler: Any,
     count: int,
     steps: int,
@@ -59,48 +90,17 @@ def record(
     """Let the ANN sample ``count`` images in ``steps`` DDIM steps and keep what it predicted on the way."""
     sampler: Any = DDIMScheduler.from_config(scheduler.config)
     sampler.set_timesteps(steps)
-    height, width = sample_size(unet)
-    state = torch.randn(count, unet.config["in_channels"], height, width, generator=generator).to(unet.device)
-    labels = draw_labels(unet, count, generator)
+    state = draw_noise(ann, count, generator)
+    labels = draw_labels(ann, count, generator)
     images, noises = [], []
     for start in sampler.timesteps:
-        parts = zip(
-            state.split(batch_size), [None] * count if labels is None else labels.split(batch_size), strict=False
-        )
-        prediction = torch.cat([unet(part, start, label).sample for part, label in parts])
+        here = NoisyStates(state, start.to(state.device).expand(count), labels)
+        batches = [slice(first, first + batch_size) for first in range(0, count, batch_size)]
+        prediction = torch.cat([ann(*here.arguments(rows)).sample for rows in batches])
         result = sampler.step(prediction, start, state)
-        signal = sampler.alphas_cumprod[start]
         images.append(result.pred_original_sample)
-        noises.append((state - signal.sqrt() * images[-1]) / (1 - signal).sqrt())
+        noises.append(noise_between(sampler, state, images[-1], here.diffusion_timesteps))
         state = result.prev_sample
         advance()
-    return Trajectories(
-        sampler.timesteps.to(state.device), torch.stack(images), torch.stack(noises),
-        sampler.alphas_cumprod.to(state.device), labels,
-    )  # fmt: skip
-
-
-def sample_size(unet: UNet2DModel) -> tuple[int, int]:
-    """Height and width in pixels; 32 × 32 where the config leaves them open."""
-    size = unet.config["sample_size"] or 32
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
-def draw_labels(unet: UNet2DModel, count: int, generator: torch.Generator) -> Tensor | None:
-    """Random class labels for class-conditional networks, None for others."""
-    if unet.config["num_class_embeds"] is not None:
-        return torch.randint(unet.config["num_class_embeds"], (count,), generator=generator).to(unet.device)
-    if unet.config["class_embed_type"] == "timestep":
-        return torch.randint(1000, (count,), generator=generator).to(unet.device)
-    if unet.config["class_embed_type"] == "identity":
-        width = unet.time_embedding.linear_2.out_features
-        return torch.randn(count, width, generator=generator).to(unet.device)
-    return None
-
-
-def spread_over_segments(segments: tuple[int, ...], last: int, count: int, generator: torch.Generator) -> Tensor:
-    """Diffusion timesteps [count], equally many in each noise segment, uniform within it; ``last`` is exclusive."""
-    bounds = [start for start in segments if start < last] + [last]
-    shares = torch.arange(count) % (len(bounds) - 1)
-    low, high = torch.tensor(bounds[:-1])[shares], torch.tensor(bounds[1:])[shares]
-    return low + (torch.rand(count, generator=generator) * (high - low)).long()
+    starts = sampler.timesteps.to(state.device)
+    return Trajectories(starts, torch.stack(images), torch.stack(noises), sampler, labels)

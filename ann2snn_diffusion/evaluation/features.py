@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,6 +20,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torch_fidelity.utils import create_feature_extractor
 
 from ann2snn_diffusion.common.errors import A2SError, first_line
+from ann2snn_diffusion.common.progress import Advance, idle
 
 FeatureName = Literal["inception", "fashion-mnist"]
 FEATURES: tuple[FeatureName, ...] = get_args(FeatureName)
@@ -128,16 +128,14 @@ class FeatureNetwork:
     width: int
 
     @torch.no_grad()
-    def __call__(
-        self, images: Dataset[Tensor], batch_size: int = 64, advance: Callable[[int], None] = lambda _: None
-    ) -> Features:
+    def __call__(self, images: Dataset[Tensor], batch_size: int = 64, advance: Advance = idle) -> Features:
         """Features of uint8 images [3, H, W]; ``advance`` is told how many are done."""
         device = next(self.network.parameters()).device
         pooled, logits = [], []
         for batch in DataLoader(images, batch_size):
             for kept, found in zip((pooled, logits), self.network(batch.to(device)), strict=True):
                 kept.append(found.float().cpu())
-            advance(len(batch))
+            advance(sum(map(len, pooled)))
         return Features(torch.cat(pooled), torch.cat(logits))
 
 
@@ -170,6 +168,6 @@ def load_features(
         where = f"{weights}: not readable" if weights else f"neither in {torch.hub.get_dir()}/checkpoints nor to be had"
         raise FeaturesError(
             f"Inception weights: {where} ({first_line(error)}). "
-            f"Download {URL_INCEPTION_V3} and pass it as --inception-weights FILE."
+            f"Download {URL_INCEPTION_V3} and pass the file as `inception_weights`."
         ) from error
     return FeatureNetwork("inception", network.to(device), 2048)

@@ -1,8 +1,7 @@
-"""How close a spiking network stays to its ANN: in predicted noise by noise level, at every site, in final images."""
+"""How close a spiking network stays to its ANN: in predicted noise by noise stratum, at every site, in final images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +10,25 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
-from ann2snn_diffusion.diffusion.trajectories import record, spread_over_segments
-from ann2snn_diffusion.evaluation.noise_levels import LEVEL_STARTS, noise_levels
-from ann2snn_diffusion.evaluation.report import ConversionReport, summarise
-from ann2snn_diffusion.evaluation.site_statistics import CHUNK, compare
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
+from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport, summarise
+from ann2snn_diffusion.evaluation.noise_strata import noise_strata, strata_below
+from ann2snn_diffusion.evaluation.site_statistics import STATES_AT_A_TIME, compare
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 
-STATES_PER_LEVEL = 8
-SAMPLER_STEPS = 25
 LARGEST_PSNR = 100.0
+
+
+@dataclass(frozen=True)
+class FidelitySpec:
+    """On which states a network is compared with its ANN."""
+
+    states_per_stratum: int = 8
+    """Noisy images in each noise stratum; as many trajectories are recorded."""
+    sampler_steps: int = 25
+    """DDIM steps of the trajectories."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +46,19 @@ def measure_fidelity(
     unet: SpikingUNet2DModel,
     scheduler: Any,
     seed: int = 0,
-    track: Callable[[str, int], Callable[[], None]] = lambda stage, steps: lambda: None,
-) -> ConversionReport:
-    """Compare SNN and ANN at ``STATES_PER_LEVEL`` states of every noise level."""
-    # A stream of its own, so that no state is one that calibration, training or sampling with the same seed drew.
-    generator = stream(seed, 1)
-    trajectories = record(
-        unet.ann(), scheduler, STATES_PER_LEVEL, SAMPLER_STEPS, generator, track("ANN trajectories", SAMPLER_STEPS)
-    )
-    last = len(trajectories.alphas_cumprod)
-    count = STATES_PER_LEVEL * sum(start < last for start in LEVEL_STARTS)
-    diffusion_timesteps = spread_over_segments(LEVEL_STARTS, last, count, generator).to(unet.device)
-    rows = torch.randint(STATES_PER_LEVEL, (count,), generator=generator).to(unet.device)
-    states, labels = trajectories.states(rows, diffusion_timesteps)
-    advance = track("predictions compared", -(-count // CHUNK))
-    comparison = compare(unet, states, diffusion_timesteps, labels, advance)
-    return summarise(comparison, noise_levels(comparison, diffusion_timesteps, last))
+    spec: FidelitySpec | None = None,
+    track: Track = silent,
+) -> FidelityReport:
+    """Compare SNN and ANN at states of every noise stratum, from the ANN's own sampling."""
+    spec, last = spec or FidelitySpec(), len(scheduler.alphas_cumprod)
+    starts = strata_below(last)
+    count = spec.states_per_stratum * len(starts)
+    wanted = StatesSpec(count, starts, per_trajectory=len(starts), sampler_steps=spec.sampler_steps)
+    with analog(unet):
+        found = sampling_states(unet, scheduler, wanted, stream("fidelity", seed), track)
+    advance = track("predictions compared", -(-count // STATES_AT_A_TIME))
+    comparison = compare(unet, *found.arguments(), advance)
+    return summarise(comparison, noise_strata(comparison, found.diffusion_timesteps, last))
 
 
 def image_distance(first: Tensor, second: Tensor) -> ImageDistance:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +13,14 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.common.progress import Advance, idle
+from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.evaluation.features import Features
 from ann2snn_diffusion.evaluation.references import Reference, pack_statistics
 
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 MANIFOLD_IMAGES = 10_000
-COMPARABLE_COUNT = 10_000
 """Images from which FIDs of papers are computed at the least."""
 
 
@@ -82,7 +83,7 @@ def bootstrap_fids(
     reference: Reference,
     resamples: int,
     generator: torch.Generator,
-    advance: Callable[[], None] = lambda: None,
+    advance: Advance = idle,
 ) -> Tensor:
     """FIDs [resamples, sets] of images drawn with replacement; the same rows from every set of features [N, D].
 
@@ -111,7 +112,7 @@ def quality(generated: Features, reference: Reference, drawn: Tensor, seed: int 
     value = fid(generated.pooled, reference)
     kid_mean, kid_deviation = kid(generated.pooled, reference, seed)
     score = isc_features_to_metric(generated.logits, rng_seed=seed)
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream("manifold", seed)
     count = min(len(generated), len(reference.features), MANIFOLD_IMAGES)
     manifolds = [
         features[torch.randperm(len(features), generator=generator)[:count]]

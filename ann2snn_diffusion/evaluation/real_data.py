@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.specs import require
-from ann2snn_diffusion.data.datasets import DataError, RealImages, folder_images, published_images
-from ann2snn_diffusion.diffusion.trajectories import sample_size
+from ann2snn_diffusion.data.datasets import DataError, RealImages, published_images, training_images
+from ann2snn_diffusion.diffusion.conditioning import sample_size
 from ann2snn_diffusion.evaluation.features import FeatureNetwork, load_features
 from ann2snn_diffusion.evaluation.image_quality import require_enough
 from ann2snn_diffusion.evaluation.references import Reference, bundled_reference, bundled_test_features, reference_of
@@ -62,7 +61,7 @@ def reference_data(
     images, device = (unet.config["out_channels"], sample_size(unet)), str(unet.device)
     if has_bundled_data(converted.name, data, features):
         return bundled_data(*images, device)
-    require(data is not None or features is None, "features", features, "--data beside it")
+    require(data is not None or features is None, "features", features, "`data` beside it")
     if data is None:
         return None
     network = load_features(features or "inception", *images, inception_weights, device)  # pyright: ignore[reportArgumentType]
@@ -99,30 +98,9 @@ def real_data(
     return RealData(network, reference, held_out.features)
 
 
-def training_images(data: str, root: Path, channels: int, size: tuple[int, int]) -> RealImages:
-    """A folder of images, or the training split of a published data set.
-
-    Raises:
-        DataError, ImagesError: see `published_images` and `folder_images`.
-    """
-    if Path(data).is_dir():
-        return folder_images(Path(data), channels, size)
-    return published_images(data, root, "train", channels, size)
-
-
 def _features(images: RealImages, network: FeatureNetwork, track: Track) -> Reference:
     if len(images) <= network.width:
         raise DataError(
             f"{images.name}: {len(images)} images; FID on {network.width} features needs more than {network.width}."
         )
-    return reference_of(images, network, counting(track(f"features of {images.name}", len(images))))
-
-
-def counting(advance: Callable[[], None]) -> Callable[[int], None]:
-    """Advance by a number of steps at once."""
-
-    def by(count: int) -> None:
-        for _ in range(count):
-            advance()
-
-    return by
+    return reference_of(images, network, track(f"features of {images.name}", len(images)))

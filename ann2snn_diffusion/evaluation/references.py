@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch_fidelity.metric_fid import fid_features_to_statistics
 
 from ann2snn_diffusion.common.atomic_output import new_file
 from ann2snn_diffusion.common.digest import digest
+from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.data.datasets import RealImages
 from ann2snn_diffusion.evaluation.features import FASHION_FOLDER, FeatureNetwork, FeaturesError
 
@@ -59,9 +59,7 @@ def bundled_test_features() -> Tensor:
     return load_file(FASHION_FOLDER / "references.safetensors")["test"].float()
 
 
-def reference_of(
-    images: RealImages, network: FeatureNetwork, advance: Callable[[int], None] = lambda _: None
-) -> Reference:
+def reference_of(images: RealImages, network: FeatureNetwork, advance: Advance = idle) -> Reference:
     """Features of real images, from the cache where the same images went through the same network before.
 
     Raises:

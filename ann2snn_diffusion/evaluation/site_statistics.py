@@ -13,13 +13,13 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from ann2snn_diffusion.spiking.calibrate import synapses
 from ann2snn_diffusion.spiking.layers import SpikingAttnProcessor, SpikingOutput
-from ann2snn_diffusion.spiking.neuron import SpikingNeuron, analog
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
+from ann2snn_diffusion.spiking.ticks import value_of
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.observe import visiting
 
-CHUNK = 16
+STATES_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,15 @@ def compare(
     class_labels: Tensor | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Comparison:
-    """Run the network as SNN and as ANN on states [N, C, H, W] at diffusion timesteps [N], ``CHUNK`` at a time."""
+    """Run the network as SNN and as ANN on states [N, C, H, W] at diffusion timesteps [N], a few at a time."""
     neurons = unet.neurons()
     sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     errors, powers = [], []
-    labels = [None] * len(states) if class_labels is None else class_labels.split(CHUNK)
+    labels = [None] * len(states) if class_labels is None else class_labels.split(STATES_AT_A_TIME)
     operations: dict[str, int] = {}
     order: list[str] = []
     for state, diffusion_timestep, label in zip(
-        states.split(CHUNK), diffusion_timesteps.split(CHUNK), labels, strict=False
+        states.split(STATES_AT_A_TIME), diffusion_timesteps.split(STATES_AT_A_TIME), labels, strict=False
     ):
         expected: dict[str, Tensor] = {}
         with (
@@ -107,7 +107,7 @@ def compare(
     total = {key: sum(site[key] for site in sums.values()) for key in ("spikes", "chances")}
     return Comparison(
         sites=tuple(_site(name, neurons[name], sums[name]) for name in order),
-        synapses=tuple(_synapse(unet, name, count) for name, count in operations.items()),
+        synapses=tuple(_synapse_report(unet, name, count) for name, count in operations.items()),
         firing_rate=total["spikes"] / max(1.0, total["chances"]),
         errors=torch.cat(errors),
         powers=torch.cat(powers),
@@ -126,7 +126,7 @@ def _compare(
     unit, offset = neuron.levels(value)
     spikes = neuron.spikes(value)
     level = neuron.weigh(spikes).sum(0)
-    unit, offset, output = (part[-len(target) :] for part in (unit, offset, output))
+    unit, offset, output = (value_of(part, len(target)) for part in (unit, offset, output))
     lowest, highest = neuron.level_range
     sums["spikes"] += spikes.abs().sum().item()
     sums["chances"] += spikes.numel()
@@ -184,8 +184,8 @@ def _correlation(sums: dict[str, float]) -> float:
     return (sums["product"] - target * output / count) / math.sqrt(max(spreads, 1e-24))
 
 
-def _synapse(unet: SpikingUNet2DModel, name: str, operations: int) -> SynapseReport:
-    driven = name in synapses(unet)
+def _synapse_report(unet: SpikingUNet2DModel, name: str, operations: int) -> SynapseReport:
+    driven = name in unet.synapses()
     if name.endswith(("·kᵀ", "·v")):
         attention = unet.get_submodule(name.rsplit(".", 1)[0])
         driven = isinstance(attention.processor, SpikingAttnProcessor)

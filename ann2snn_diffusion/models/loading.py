@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,12 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ann2snn_diffusion.common.errors import first_line
+from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.models.provenance import Provenance, provenance_in
 from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel, architecture
 
 BUNDLED = "fashion-mnist"
+REPORT_FILE = "conversion_report.json"
 BUNDLED_FOLDER = Path(__file__).parent / "fashion-mnist-32"
 
 
@@ -41,8 +43,8 @@ class Converted(Source):
     """A converted model with its scheduler; ``name`` and ``revision`` are those of the ANN that it came from."""
 
     unet: SpikingUNet2DModel
-    training: Mapping[str, Any] | None = None
-    """How it was fine-tuned, if it was."""
+    provenance: Provenance = ()
+    """What was done to it, in order."""
 
 
 def load_source(source: str = BUNDLED, device: str = "cpu") -> Source:
@@ -72,14 +74,14 @@ def load_source(source: str = BUNDLED, device: str = "cpu") -> Source:
 def with_random_weights(source: Source, seed: int) -> Source:
     """The same architecture, scheduler and device with fresh weights, to be trained from nothing."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(stream("weights", seed).initial_seed())
         unet = UNet2DModel(**architecture(source.unet))
     nn.Module.to(unet.eval(), source.unet.device)
     return Source(unet, source.scheduler, f"{source.name} with random weights")
 
 
 def load_converted(folder: Path, device: str = "cpu") -> Converted:
-    """Load what ``a2s convert`` wrote.
+    """Load a folder that a command wrote, or that a diffusers pipeline with a converted network saved.
 
     Raises:
         SourceError: not such a folder, or damaged.
@@ -91,10 +93,13 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
         raise SourceError(f"{folder}: unet/config.json has _class_name = {kind!r}; convert it first with a2s convert.")
     unet = SpikingUNet2DModel.from_pretrained(folder)
     _check_weights(unet, folder / "unet")
-    report = read_json(folder / "conversion_report.json")
     nn.Module.to(unet.eval(), torch.device(device))
-    source, revision = str(report.get("source")), report.get("revision")
-    return Converted(unet, load_scheduler(folder), source, revision, report.get("training"))
+    # A pipeline saves networks and scheduler, and nothing of what we tell beside them.
+    file = folder / REPORT_FILE
+    provenance = provenance_in(read_json(file)) if file.exists() else ()
+    origin = unet.config["converted_from"] or (read_json(file) if file.exists() else {})
+    name, revision = str(origin.get("source", "an unknown ANN")), origin.get("revision")
+    return Converted(unet, load_scheduler(folder), name, revision, provenance)
 
 
 def find_folder(source: str) -> tuple[Path, str, str | None]:

@@ -6,16 +6,37 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ann2snn_diffusion.evaluation.noise_levels import NoiseLevel
+from ann2snn_diffusion.common.atomic_output import make_folder, new_file
+from ann2snn_diffusion.evaluation.figures import Evaluation
+from ann2snn_diffusion.evaluation.noise_strata import NoiseStratum
 from ann2snn_diffusion.evaluation.site_statistics import SiteReport
+from ann2snn_diffusion.reporting.image_grids import save_grids
 
 
-def plot_error_over_noise(path: Path, levels: tuple[NoiseLevel, ...], title: str) -> None:
-    """Relative ε error over the diffusion timestep, one step a noise level."""
+def save_plots(folder: Path, evaluation: Evaluation, shown: int = 64) -> None:
+    """samples.png, error.png and sites.png in ``folder``.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    make_folder(folder)
+    settings, fidelity = evaluation.settings, evaluation.fidelity
+    grids = {f"{title}, {settings['steps']} steps": drawn[:shown] / 255 for title, drawn in evaluation.drawn.items()}
+    with new_file(folder / "samples.png") as file:
+        save_grids(file, grids, columns=16)
+    title = f"{settings['ann']}, {settings['spiking']['coding']}, T = {settings['spiking']['time_steps']}"
+    with new_file(folder / "error.png") as file:
+        plot_error_over_noise(file, fidelity.strata, f"{title}: relative ε error over the noise level")
+    with new_file(folder / "sites.png") as file:
+        plot_sites(file, fidelity.sites, f"{title}: what each site hands on, in order of execution")
+
+
+def plot_error_over_noise(path: Path, strata: tuple[NoiseStratum, ...], title: str) -> None:
+    """Relative ε error over the diffusion timestep, one step a noise stratum."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    edges = [level.start for level in levels] + [levels[-1].stop]
-    axes.stairs([level.epsilon_error for level in levels], edges, linewidth=2, color="tab:blue", baseline=None)
+    edges = [stratum.start for stratum in strata] + [strata[-1].stop]
+    axes.stairs([stratum.epsilon_error for stratum in strata], edges, linewidth=2, color="tab:blue", baseline=None)
     axes.set_yscale("log")
     axes.set_xscale("symlog", linthresh=100, linscale=1.5)
     ticks = [0, 25, 50, 100, 200, 400, edges[-1]]

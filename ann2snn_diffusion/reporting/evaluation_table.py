@@ -6,15 +6,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ann2snn_diffusion.evaluation.image_quality import COMPARABLE_COUNT
-from ann2snn_diffusion.evaluation.report import ConversionReport
-from ann2snn_diffusion.workflows.evaluate import ANN, SNN, Distribution, Evaluation
+from ann2snn_diffusion.evaluation.figures import ANN, SNN, Distribution, Evaluation
+from ann2snn_diffusion.evaluation.spec import COMPARABLE_COUNT
+from ann2snn_diffusion.reporting.fidelity_table import stratum_table
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     """Fidelity, quality, and the settings that both depend on."""
     settings, fidelity = evaluation.settings, evaluation.fidelity
-    console.print(fidelity_table(fidelity))
+    console.print(stratum_table(fidelity))
     console.print(
         f"relative ε error to the ANN: {fidelity.epsilon_error:.5f} over all diffusion timesteps, "
         f"{fidelity.epsilon_error_low_noise:.5f} below 50; mean firing rate {fidelity.firing_rate:.3f}\n"
@@ -42,14 +42,6 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
             f"Fewer than {COMPARABLE_COUNT:,} images: these figures compare with each other, not with papers.",
             soft_wrap=True,
         )
-
-
-def fidelity_table(fidelity: ConversionReport) -> Table:
-    """Relative ε error, a column a noise level."""
-    columns = [f"{level.start}" for level in fidelity.levels]
-    rows = Table("diffusion timestep from", *columns, box=SIMPLE_HEAD)
-    rows.add_row("relative ε error, ‰", *(f"{1000 * level.epsilon_error:.2g}" for level in fidelity.levels))
-    return rows
 
 
 def quality_table(distribution: Distribution, features: str) -> Table:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from ann2snn_diffusion.evaluation.report import ConversionReport
+from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
+from ann2snn_diffusion.models.provenance import Provenance
 from ann2snn_diffusion.spiking.guidance import by_group
+from ann2snn_diffusion.spiking.spec import SpikeSpec
 
 CARD = """---
 library_name: diffusers
@@ -14,7 +13,7 @@ tags: [spiking-neural-network, unconditional-image-generation]
 ---
 # Spiking U-Net at {time_steps} time steps
 
-Converted from `{source}` by ann2snn_diffusion, seed {seed}. {coding} coding, {schedule} schedule.{trained}{guided}
+Converted from `{source}` by ann2snn_diffusion. {coding} coding, {schedule} schedule.{trained}{guided}
 
 | measured on sampling states that nothing was fitted to | |
 |---|---|
@@ -30,23 +29,23 @@ from diffusers import DDPMPipeline
 DDPMPipeline.from_pretrained("this folder")().images[0]
 ```
 
-`conversion_report.json` has every site; `samples.png` shows ANN and SNN from equal noise.
+`conversion_report.json` has every site, and every command with its settings; `samples.png` shows ANN and SNN from
+equal noise.
 """
 
 
-def model_card(provenance: Mapping[str, Any], report: ConversionReport) -> str:
-    """README.md of a converted model."""
-    spiking, training = provenance["spiking"], provenance.get("training")
-    trained = f" Fine-tuned for {training['steps']} steps of {training['train_batch_size']} states." if training else ""
-    factors = [f"{group} {factor:g}" for group, factor in by_group(spiking["guidance"]).items() if factor != 1]
+def model_card(source: str, spec: SpikeSpec, provenance: Provenance, report: FidelityReport) -> str:
+    """README.md of a model converted from the ANN ``source``."""
+    trainings = [entry["settings"] for entry in provenance if entry["command"] == "finetune"]
+    trained = [f" Fine-tuned for {one['steps']} steps of {one['train_batch_size']} states." for one in trainings]
+    factors = [f"{group} {factor:g}" for group, factor in by_group(spec.guidance).items() if factor != 1]
     return CARD.format(
-        source=provenance["source"],
-        trained=trained,
+        source=source,
+        trained="".join(trained),
         guided=f" Threshold guidance: {', '.join(factors)}." if factors else "",
-        seed=provenance["seed"],
-        time_steps=spiking["time_steps"],
-        coding=spiking["coding"].capitalize(),
-        schedule=spiking["schedule"],
+        time_steps=spec.time_steps,
+        coding=spec.coding.capitalize(),
+        schedule=spec.schedule,
         epsilon_error=report.epsilon_error,
         epsilon_error_low_noise=report.epsilon_error_low_noise,
         firing_rate=report.firing_rate,

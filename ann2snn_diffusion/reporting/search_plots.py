@@ -9,8 +9,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ann2snn_diffusion.search.journal import Evaluation
-from ann2snn_diffusion.workflows.search_thresholds import Search
+from ann2snn_diffusion.search.journal import Trial
+from ann2snn_diffusion.search.result import Search
 
 CLEAR_LOSS = 1.5
 """Objective relative to factor 1 from which a map's colours do not tell values apart."""
@@ -20,8 +20,8 @@ def plot_curve(path: Path, search: Search, title: str) -> None:
     """Objective and spikes over the one factor that was searched."""
     (group,) = search.groups
     found = _finite(search)
-    found.sort(key=lambda evaluation: evaluation.guidance[group])
-    factors = [evaluation.guidance[group] for evaluation in found]
+    found.sort(key=lambda trial: trial.guidance[group])
+    factors = [trial.guidance[group] for trial in found]
     figure = Figure(figsize=(7, 5), layout="constrained")
     panels = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     panels[0].plot(factors, [search.relative_value(one) for one in found], "o-", color="tab:blue", markersize=4)
@@ -42,7 +42,7 @@ def plot_curve(path: Path, search: Search, title: str) -> None:
 def plot_map(path: Path, search: Search, title: str) -> None:
     """Every factor that was tried, a row a group, coloured by the objective; the winner's stand out."""
     found = _finite(search)
-    found.sort(key=lambda evaluation: evaluation.value, reverse=True)  # the better ones on top
+    found.sort(key=lambda trial: trial.value, reverse=True)  # the better ones on top
     figure = Figure(figsize=(8, 1.6 + 0.3 * len(search.groups)), layout="constrained")
     axes = figure.subplots()
     ratios = [search.relative_value(one) for one in found]
@@ -60,7 +60,7 @@ def plot_map(path: Path, search: Search, title: str) -> None:
     axes.set_yticks(range(len(search.groups)), labels=search.groups, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("factor on the firing condition (below 1: fires at a lower charge)")
-    axes.set_title(f"{title}, {len(search.evaluations)} settings tried", fontsize=10, loc="left")
+    axes.set_title(f"{title}, {len(search.trials)} settings tried", fontsize=10, loc="left")
     axes.grid(alpha=0.3)
     # Above the axes: within them it would hide a dot.
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0)
@@ -70,7 +70,7 @@ def plot_map(path: Path, search: Search, title: str) -> None:
 
 def plot_trade_off(path: Path, search: Search, title: str) -> None:
     """Objective over spikes per image, and the front: what no other setting beats in both."""
-    base, found = search.evaluations[0], _finite(search)
+    base, found = search.trials[0], _finite(search)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes: Axes = figure.subplots()
     front = trade_off_front(found)
@@ -90,14 +90,14 @@ def plot_trade_off(path: Path, search: Search, title: str) -> None:
     figure.savefig(path, dpi=150)
 
 
-def trade_off_front(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+def trade_off_front(trials: Sequence[Trial]) -> list[Trial]:
     """Those that no other one beats in the objective with as few spikes, by spikes ascending."""
-    front: list[Evaluation] = []
-    for evaluation in sorted(evaluations, key=lambda one: (one.spikes, one.value)):
-        if not front or evaluation.value < front[-1].value:
-            front.append(evaluation)
+    front: list[Trial] = []
+    for trial in sorted(trials, key=lambda one: (one.spikes, one.value)):
+        if not front or trial.value < front[-1].value:
+            front.append(trial)
     return front
 
 
-def _finite(search: Search) -> list[Evaluation]:
-    return [evaluation for evaluation in search.evaluations if not math.isnan(evaluation.value)]
+def _finite(search: Search) -> list[Trial]:
+    return [trial for trial in search.trials if not math.isnan(trial.value)]

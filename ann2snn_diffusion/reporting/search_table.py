@@ -8,8 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ann2snn_diffusion.search.journal import Evaluation
-from ann2snn_diffusion.workflows.search_thresholds import Search
+from ann2snn_diffusion.search.journal import Trial
+from ann2snn_diffusion.search.result import Search
 
 SHOWN = 10
 
@@ -17,9 +17,9 @@ SHOWN = 10
 def print_search(console: Console, search: Search) -> None:
     """What was tried, the winner's factors, and the verdict on held-out data."""
     console.print(curve_table(search) if len(search.groups) == 1 else winner_table(search))
-    best, base = search.winner, search.evaluations[0]
+    best, base = search.winner, search.trials[0]
     console.print(
-        f"{len(search.evaluations)} settings tried, best: {search.objective} {best.value:.5g}, "
+        f"{len(search.trials)} settings tried, best: {search.objective} {best.value:.5g}, "
         f"{base.value:.5g} at factor 1; spikes {search.relative_spikes(best) - 1:+.2%}",
         soft_wrap=True,
     )
@@ -62,7 +62,7 @@ def verdict_line(search: Search) -> str:
     return measured + f"{'a loss' if low > 0 else 'no gain beyond chance'}; factor 1 is stored."
 
 
-def _best(search: Search) -> list[Evaluation]:
+def _best(search: Search) -> list[Trial]:
     """Those of least value, and in any case factor 1 and the winner."""
-    worse_last = sorted(search.evaluations, key=lambda one: math.inf if math.isnan(one.value) else one.value)
-    return [*worse_last[:SHOWN], *(one for one in worse_last[SHOWN:] if one in (search.evaluations[0], search.winner))]
+    worse_last = sorted(search.trials, key=lambda one: math.inf if math.isnan(one.value) else one.value)
+    return [*worse_last[:SHOWN], *(one for one in worse_last[SHOWN:] if one in (search.trials[0], search.winner))]

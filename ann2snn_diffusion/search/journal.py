@@ -1,4 +1,4 @@
-"""The journal of a search: every evaluation as a line of JSON, so that a killed search is taken up where it stood.
+"""The journal of a search: every trial as a line of JSON, so that a killed search is taken up where it stood.
 
 Its first line says what the values depend on. Nothing else is kept of an optimizer: run anew, it asks for the same
 points, and those in the journal cost nothing.
@@ -23,7 +23,7 @@ class JournalError(A2SError):
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Trial:
     """One setting of the factors, and what it gave."""
 
     guidance: dict[str, float]
@@ -44,52 +44,52 @@ class Evaluation:
         return dataclasses.asdict(self) | {"value": None if math.isnan(self.value) else self.value}
 
 
-def open_journal(file: Path, identity: Mapping[str, Any]) -> list[Evaluation]:
+def open_journal(file: Path, identity: Mapping[str, Any]) -> list[Trial]:
     """What ``file`` holds; a new one begins with ``identity``, on which the values depend.
 
-    A last line that a kill cut short is dropped. A journal without an evaluation belongs to any search.
+    A last line that a kill cut short is dropped. A journal without a trial belongs to any search.
 
     Raises:
         JournalError: of another model or objective, or no journal.
         OutputError: it cannot be written.
     """
     wanted = json.loads(json.dumps(identity))
-    evaluations: list[Evaluation] = []
+    trials: list[Trial] = []
     if file.exists():
         try:
             first, *lines = file.read_text().split("\n")
             found = json.loads(first)
-            evaluations = [_evaluation(line) for line in lines[:-1]]
+            trials = [_trial(line) for line in lines[:-1]]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise JournalError(f"{file}: not a journal of a search: {first_line(error)}; remove it.") from error
         if not isinstance(found, dict):
             raise JournalError(f"{file}: not a journal of a search: begins with {found!r}; remove it.")
-        for field in sorted(wanted.keys() | found.keys()) if evaluations else ():
+        for field in sorted(wanted.keys() | found.keys()) if trials else ():
             if found.get(field) != wanted.get(field):
                 raise JournalError(
                     f"{file}: {field} was {found.get(field)!r}, now {wanted.get(field)!r}; its values belong to "
-                    "another search. Choose another output with -o, or remove the file."
+                    "another search. Choose another `output`, or remove the file."
                 )
     with new_file(file) as partial:
-        partial.write_text("".join(json.dumps(line) + "\n" for line in [wanted, *(e.to_json() for e in evaluations)]))
-    return evaluations
+        partial.write_text("".join(json.dumps(line) + "\n" for line in [wanted, *(one.to_json() for one in trials)]))
+    return trials
 
 
-def append(file: Path, evaluation: Evaluation) -> Evaluation:
-    """Add a line; hands ``evaluation`` back.
+def append(file: Path, trial: Trial) -> Trial:
+    """Add a line; hands ``trial`` back.
 
     Raises:
         OutputError: it cannot be written.
     """
     try:
         with file.open("a") as journal:
-            journal.write(json.dumps(evaluation.to_json()) + "\n")
+            journal.write(json.dumps(trial.to_json()) + "\n")
     except OSError as error:
         raise OutputError(f"{file} cannot be written: {error.strerror or error}.") from error
-    return evaluation
+    return trial
 
 
-def _evaluation(line: str) -> Evaluation:
+def _trial(line: str) -> Trial:
     fields = json.loads(line)
     value = math.nan if fields["value"] is None else float(fields["value"])
-    return Evaluation(dict(fields["guidance"]), value, float(fields["spikes"]), float(fields["seconds"]))
+    return Trial(dict(fields["guidance"]), value, float(fields["spikes"]), float(fields["seconds"]))

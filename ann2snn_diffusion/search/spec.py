@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from ann2snn_diffusion.common.specs import is_number, require, require_whole
-from ann2snn_diffusion.search.optimizers import OPTIMIZERS
-from ann2snn_diffusion.spiking.guidance import DIMENSIONS
+from ann2snn_diffusion.common.specs import check, require, setting
 
+Dimension = Literal["segment", "stage", "kind"]
+"""As `ann2snn_diffusion.spiking.guidance` names them."""
+OptimizerName = Literal["", "bounded", "grid", "powell", "nelder-mead", "cobyqa", "differential-evolution", "direct"]
+"""As `ann2snn_diffusion.search.optimizers` names them."""
 ObjectiveName = Literal["epsilon", "denoise", "fid", "kid"]
 COUNTS: dict[str, int] = {"epsilon": 112, "denoise": 256, "fid": 512, "kid": 512}
 """States or images behind one value, unless told."""
@@ -18,6 +20,7 @@ FEWEST_HELD_OUT = 14
 """Rows that an interval is bootstrapped from at the least."""
 NARROWEST = 1e-3
 """Least bound, and least distance between bounds."""
+BOUNDS = f"two ascending numbers, from {NARROWEST} on and as far apart"
 
 
 @dataclass(frozen=True)
@@ -28,60 +31,53 @@ class SearchSpec:
         SpecError: a field out of range, or fields that contradict each other.
     """
 
-    by: tuple[str, ...] = ()
-    """Dimensions that have a factor for each of their groups: segment, stage, kind. Empty: one factor for all sites."""
-    optimizer: str = ""
-    """As `ann2snn_diffusion.search.optimizers` names them; empty: bounded for one factor, cobyqa for several."""
-    bounds: tuple[float, float] = (0.9, 1.1)
-    """Range of every factor; 1 lies within."""
-    evaluations: int = 40
-    """Settings of the factors that are tried at most, factor 1 included."""
-    minutes: float = 0
-    """Time over all runs after which no more are tried; 0: no limit."""
-    objective: ObjectiveName = "epsilon"
-    """epsilon: relative error to the ANN's ε on sampling states, geometric mean over noise levels. denoise: the DDPM
-    loss on images. fid, kid: of images drawn."""
-    count: int = 0
-    """States or images behind one value; 0: 112 for epsilon, 256 for denoise, 512 for fid and kid."""
-    held_out: int = 0
-    """Other states or images that the winner is judged on; 0: four times ``count`` for epsilon and denoise, as many for
-    fid and kid."""
-    energy: float = 0
-    """Weight of relative spikes per image beside the relative objective."""
-    scheduler: str = "ddim"
-    """Sampler of fid and kid, as `choose_scheduler` names them."""
-    steps: int = 25
-    """Its denoising steps."""
-    batch_size: int = 64
-    """States or images at a time."""
-    bootstrap: int = 200
-    """Resamples behind the verdict's interval."""
-    seed: int = 0
-    """Of all states, images and of the optimizer."""
+    by: tuple[Dimension, ...] = setting(
+        (), "Dimensions that have a factor for each of their groups; none: one factor for all sites."
+    )
+    optimizer: OptimizerName = setting(
+        "", "SciPy's optimizer; left out: bounded for one factor, cobyqa for several. bounded cannot do several."
+    )
+    bounds: tuple[float, float] = setting(
+        (0.9, 1.1), "Range of every factor; 1 lies within.", at_least=NARROWEST, in_words=BOUNDS
+    )
+    evaluations: int = setting(40, "Settings of the factors that are tried at most, factor 1 included.", at_least=2)
+    minutes: float = setting(
+        0, "Minutes over all runs after which no more settings are tried; 0: no limit.", at_least=0
+    )
+    objective: ObjectiveName = setting(
+        "epsilon",
+        "epsilon: relative error to the ANN's ε on sampling states, geometric mean over noise strata. denoise: the "
+        "DDPM loss, needs `data`. fid, kid: of images drawn.",
+    )
+    count: int = setting(
+        0, "States or images behind a value; 0: 112 for epsilon, 256 for denoise, 512 for fid and kid.", at_least=0
+    )
+    held_out: int = setting(
+        0,
+        "Other states or images that the winner is judged on; 0: four times `count` for epsilon and denoise, as many "
+        "for fid and kid.",
+        at_least=0,
+    )
+    energy: float = setting(0, "Weight of relative spikes per image beside the relative objective.", at_least=0)
+    scheduler: str = setting(
+        "ddim", "Sampler of fid and kid: ddpm, ddim, pndm and the like.", in_words="a name such as ddim"
+    )
+    steps: int = setting(25, "Denoising steps of fid and kid.", at_least=1)
+    batch_size: int = setting(64, "States or images at a time.", at_least=1)
+    sampler_steps: int = setting(25, "DDIM steps of the trajectories that states come from.", at_least=1)
+    bootstrap: int = setting(200, "Resamples behind the verdict's interval.", at_least=2)
+    seed: int = setting(0, "Seed of all states, images and of the optimizer.", at_least=0, at_most=2**63 - 1)
 
     def __post_init__(self) -> None:
-        require(isinstance(self.by, tuple), "by", self.by, "a list of dimensions: " + ", ".join(DIMENSIONS))
-        for name in self.by:
-            require(name in DIMENSIONS, "by", name, "one of " + ", ".join(DIMENSIONS))
+        check(self)
         require(len(set(self.by)) == len(self.by), "by", self.by, "each dimension once")
-        require(self.optimizer in ("", *OPTIMIZERS), "optimizer", self.optimizer, "one of " + ", ".join(OPTIMIZERS))
         single = self.optimizer == "bounded" and self.by
-        require(not single, "optimizer", self.optimizer, "another one beside --by: bounded finds one factor only")
-        pair = isinstance(self.bounds, tuple) and len(self.bounds) == 2
-        numbers = pair and all(is_number(bound, NARROWEST) for bound in self.bounds)
-        apart = numbers and self.bounds[0] + NARROWEST <= self.bounds[1]
-        require(apart, "bounds", self.bounds, f"two ascending numbers, from {NARROWEST} on and as far apart")
+        require(not single, "optimizer", self.optimizer, "another one beside `by`: bounded finds one factor only")
+        require(self.bounds[0] + NARROWEST <= self.bounds[1], "bounds", self.bounds, BOUNDS)
         require(
             self.bounds[0] <= 1 <= self.bounds[1], "bounds", self.bounds,
             "a range around 1: the unguided network is what every factor is compared with",
         )  # fmt: skip
-        choices = get_args(ObjectiveName)
-        require(self.objective in choices, "objective", self.objective, "one of " + ", ".join(choices))
-        for field in ("minutes", "energy"):
-            require(is_number(getattr(self, field), 0), field, getattr(self, field), "a finite number from 0")
-        require(isinstance(self.scheduler, str), "scheduler", self.scheduler, "a name such as ddim")
-        lowest = {"evaluations": 2, "count": 0, "held_out": 0, "steps": 1, "batch_size": 1, "bootstrap": 2, "seed": 0}
-        require_whole(self, lowest)
         require(self.objective != "kid" or self.seed < 2**32, "seed", self.seed, "less than 2³² beside kid")
         fewest = self.judged >= FEWEST_HELD_OUT
         require(fewest, "held_out", self.judged, f"at least {FEWEST_HELD_OUT}: fewer give no interval")
@@ -100,3 +96,7 @@ class SearchSpec:
     def judged(self) -> int:
         """States or images behind the verdict."""
         return self.held_out or HELD_OUT[self.objective] * self.searched
+
+    def amount(self, part: Literal["searched", "judged"]) -> int:
+        """States or images behind one value of either part."""
+        return self.searched if part == "searched" else self.judged

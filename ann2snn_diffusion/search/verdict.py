@@ -12,8 +12,8 @@ import torch
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.evaluation.image_quality import interval
-from ann2snn_diffusion.search.journal import Evaluation
-from ann2snn_diffusion.search.objectives import JUDGED, Objective
+from ann2snn_diffusion.search.journal import Trial
+from ann2snn_diffusion.search.objectives import Objective
 from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
@@ -43,26 +43,26 @@ class Verdict:
         return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields}
 
 
-def cost(evaluation: Evaluation, base: Evaluation, energy: float) -> float:
+def cost(trial: Trial, base: Trial, energy: float) -> float:
     """What a search minimises: the objective relative to factor 1, and ``energy`` times relative spikes."""
-    if math.isnan(evaluation.value):
+    if math.isnan(trial.value):
         return WORST
-    return evaluation.value / abs(base.value) + energy * evaluation.spikes / max(base.spikes, 1)
+    return trial.value / abs(base.value) + energy * trial.spikes / max(base.spikes, 1)
 
 
 def judge(
     unet: SpikingUNet2DModel,
     objective: Objective,
-    base: Evaluation,
-    winner: Evaluation,
+    base: Trial,
+    winner: Trial,
     spec: SearchSpec,
     track: Track = silent,
 ) -> Verdict:
     """Measure factor 1 (``base``) and ``winner`` on held-out rows of ``objective``, and bootstrap their difference."""
     rows = []
     advance = track("held out", 2)
-    for evaluation in (base, winner):
-        unet.guidance = evaluation.guidance
+    for trial in (base, winner):
+        unet.guidance = trial.guidance
         rows.append(objective.draw(unet))
         advance()
     saved = spec.energy * (1 - winner.spikes / max(base.spikes, 1))
@@ -70,7 +70,7 @@ def judge(
     difference = at_winner - at_one
     if not math.isfinite(difference):
         return Verdict(len(rows[0]), at_one, at_winner, difference, None, False, saved)
-    generator = stream(spec.seed, JUDGED, 1)
+    generator = stream("bootstrap", spec.seed)
     drawn = []
     advance = track("bootstrap", spec.bootstrap)
     for _ in range(spec.bootstrap):

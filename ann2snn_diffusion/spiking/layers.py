@@ -1,11 +1,8 @@
-"""Spiking layers: a stock layer with neurons before every synapse, the stock layer's parameters under their own names.
-
-Whatever calibration and training change of a weight stands beside it, as a correction: analog, the network stays the
-ANN to the bit.
-"""
+"""Spiking layers: a stock layer with neurons before every synapse, its parameters under their own names."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -14,72 +11,29 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
-from ann2snn_diffusion.spiking.neuron import ForwardPass, SpikingNeuron
+from ann2snn_diffusion.spiking.corrected import CorrectedConv2d, CorrectedLinear, Correction
+from ann2snn_diffusion.spiking.forward_pass import current
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
+from ann2snn_diffusion.spiking.ticks import value_of
 
-
-def corrected(layer: CorrectedConv2d | CorrectedLinear) -> tuple[Tensor, Tensor | None]:
-    """The weight and bias in force: the ANN's own, plus the correction unless the network runs as the ANN."""
-    if layer.forward_pass.analog:
-        return layer.weight, layer.bias
-    bias = None if layer.bias is None or layer.bias_correction is None else layer.bias + layer.bias_correction
-    return layer.weight + layer.weight_correction, bias
-
-
-class CorrectedConv2d(nn.Conv2d):
-    """A convolution that receives spikes, [S·B, C, H, W]: the ANN's parameters, and beside them a correction.
-
-    Attributes:
-        weight_correction, bias_correction: what calibration and training add to ``weight`` and ``bias``; 0 at first.
-    """
-
-    def __init__(self, conv: nn.Conv2d, forward_pass: ForwardPass) -> None:
-        super().__init__(
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel_size,  # pyright: ignore[reportArgumentType]
-            conv.stride,  # pyright: ignore[reportArgumentType]
-            conv.padding,  # pyright: ignore[reportArgumentType]
-            conv.dilation,  # pyright: ignore[reportArgumentType]
-            conv.groups,
-            conv.bias is not None,
-            conv.padding_mode,
-            device="meta",
-        )
-        self.weight, self.bias = conv.weight, conv.bias
-        self.weight_correction = nn.Parameter(torch.zeros_like(conv.weight))
-        self.bias_correction = None if conv.bias is None else nn.Parameter(torch.zeros_like(conv.bias))
-        self.forward_pass = forward_pass
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Accumulate."""
-        return self._conv_forward(input, *corrected(self))
-
-
-class CorrectedLinear(nn.Linear):
-    """A linear layer that receives spikes, [S·B, L, C]: the ANN's parameters, and beside them a correction.
-
-    Attributes:
-        weight_correction, bias_correction: as in `CorrectedConv2d`.
-    """
-
-    def __init__(self, linear: nn.Linear, forward_pass: ForwardPass) -> None:
-        super().__init__(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
-        self.weight, self.bias = linear.weight, linear.bias
-        self.weight_correction = nn.Parameter(torch.zeros_like(linear.weight))
-        self.bias_correction = None if linear.bias is None else nn.Parameter(torch.zeros_like(linear.bias))
-        self.forward_pass = forward_pass
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Accumulate."""
-        return F.linear(input, *corrected(self))
+OUTPUT_STRENGTH = 1e-2
+"""Ridge strength of the output's corrections relative to that of all others: they have few inputs and many positions,
+and exchange the image that spikes carry for the image itself, two large weights that nearly cancel."""
+OUTPUT_POSITIONS = 16
+"""Positions that the output's corrections are found from, relative to those of thresholds."""
 
 
 class SpikingConv2d(CorrectedConv2d):
     """A convolution with its own neurons before it."""
 
     def __init__(self, conv: nn.Conv2d, neuron: SpikingNeuron) -> None:
-        super().__init__(conv, neuron.forward_pass)
+        super().__init__(conv)
         self.neuron = neuron
+
+    @property
+    def encoder(self) -> SpikingNeuron:
+        """The neuron before the weights."""
+        return self.neuron
 
     def forward(self, input: Tensor) -> Tensor:
         """Spike, then accumulate."""
@@ -109,29 +63,47 @@ class SpikingOutput(SpikingConv2d):
         """[S·B, C, H, W] → [S·B, O, H, W]."""
         spikes = self.neuron(input)
         output = self._conv_forward(spikes, self.weight, self.bias)
-        if self.forward_pass.analog or self.forward_pass.image is None:
+        forward_pass = current()
+        if forward_pass.analog or forward_pass.image is None:
             return output
-        received = torch.cat([spikes, self.forward_pass.image.to(spikes.dtype)], dim=1)
         weight, bias = self.weight_correction.flatten(0, 1), self.bias_correction.flatten()
-        corrections = self._conv_forward(received, weight, bias).unflatten(1, (-1, self.out_channels))
-        if self.forward_pass.segment is None:
+        corrections = self._conv_forward(self.received(spikes), weight, bias).unflatten(1, (-1, self.out_channels))
+        if forward_pass.segment is None:
             return output + corrections[:, 0]
-        return output + corrections[torch.arange(len(output), device=output.device), self.forward_pass.segment]
+        return output + corrections[torch.arange(len(output), device=output.device), forward_pass.segment]
 
-    def correction_of_segment(self) -> nn.Conv2d:
-        """A convolution shaped as the correction of one noise segment, its weights not set."""
-        return nn.utils.skip_init(  # pyright: ignore[reportReturnType]
+    def received(self, spikes: Tensor) -> Tensor:
+        """[s, x_t] of all rows, or of the last ones of a pass under way, [B, C + channels of x_t, H, W]."""
+        image = current().image
+        if image is None:
+            raise RuntimeError(
+                "SpikingOutput: expected a forward pass under way, which knows the noisy image, got none."
+            )
+        return torch.cat([spikes, value_of(image, len(spikes)).to(spikes.dtype)], dim=1)
+
+    def corrections(self, strength: float, positions: int) -> Iterator[Correction]:
+        """One for each noise segment; see `Corrected.corrections`."""
+        shaped: nn.Conv2d = nn.utils.skip_init(  # pyright: ignore[reportAssignmentType]
             nn.Conv2d, self.weight_correction.shape[2], self.out_channels, self.kernel_size, self.stride,
             self.padding, self.dilation, device=self.weight.device, dtype=self.weight.dtype,
         )  # fmt: skip
+        parts = zip(self.weight_correction.data, self.bias_correction.data, strict=True)
+        strength, positions = OUTPUT_STRENGTH * strength, OUTPUT_POSITIONS * positions
+        for segment, (weight, bias) in enumerate(parts):
+            yield Correction(shaped, weight, bias, strength, positions, segment)
 
 
 class SpikingLinear(CorrectedLinear):
     """A linear layer with its own neurons before it."""
 
     def __init__(self, linear: nn.Linear, neuron: SpikingNeuron) -> None:
-        super().__init__(linear, neuron.forward_pass)
+        super().__init__(linear)
         self.neuron = neuron
+
+    @property
+    def encoder(self) -> SpikingNeuron:
+        """The neuron before the weights."""
+        return self.neuron
 
     def forward(self, input: Tensor) -> Tensor:
         """Spike, then accumulate."""
@@ -148,7 +120,7 @@ class SpikingUpsample2D(Upsample2D):
             layer.channels, out_channels=layer.out_channels, name=layer.name, interpolate=layer.interpolate
         )
         self.use_conv, self.use_conv_transpose = layer.use_conv, layer.use_conv_transpose
-        self.conv = CorrectedConv2d(layer.conv, neuron.forward_pass)
+        self.conv = CorrectedConv2d(layer.conv)
         self.neuron = neuron
 
     def forward(self, hidden_states: Tensor, output_size: int | None = None) -> Tensor:

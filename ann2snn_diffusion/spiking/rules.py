@@ -25,15 +25,15 @@ from diffusers.models.unets import unet_2d_blocks as blocks
 from torch import nn
 
 from ann2snn_diffusion.common.errors import A2SError, first_line
+from ann2snn_diffusion.spiking.corrected import CorrectedLinear
 from ann2snn_diffusion.spiking.layers import (
-    CorrectedLinear,
     SpikingAttnProcessor,
     SpikingConv2d,
     SpikingLinear,
     SpikingOutput,
     SpikingUpsample2D,
 )
-from ann2snn_diffusion.spiking.neuron import ForwardPass, SpikingNeuron
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
 
@@ -53,7 +53,6 @@ class Site:
     """Where in the network a rule is at work."""
 
     spec: SpikeSpec
-    forward_pass: ForwardPass
     name: str = ""
 
     def __truediv__(self, child: str) -> Site:
@@ -67,7 +66,7 @@ class Site:
     def neuron(self, channels: int, signed: bool = True, dim: int = 1) -> SpikingNeuron:
         """A population with one threshold per channel and noise segment."""
         doubled = named_by(self.name, self.spec.doubled)
-        return SpikingNeuron(channels, signed, self.spec, self.forward_pass, dim, doubled)
+        return SpikingNeuron(channels, signed, self.spec, dim, doubled)
 
 
 def spiking_synapse(synapse: nn.Module, site: Site, signed: bool = True) -> nn.Module:
@@ -105,14 +104,14 @@ def load_rules(file: Path) -> None:
     try:
         runpy.run_path(str(file), run_name="a2s_rules")
     except Exception as error:
-        raise UnsupportedLayerError(f"--rules {file}: {type(error).__name__}: {first_line(error)}") from error
+        raise UnsupportedLayerError(f"`rules` {file}: {type(error).__name__}: {first_line(error)}") from error
 
 
 def no_rule(layer: nn.Module, site: Site) -> UnsupportedLayerError:
     """The error for a layer that cannot be converted, with what the user can do."""
     return UnsupportedLayerError(
         f"{site.name or 'the model'}: no rule converts a {type(layer).__name__}. "
-        f"Keep it analog with --keep '{site.name}', or add a rule with --rules."
+        f"Keep it analog: name '{site.name}' in `keep`; or add a rule: name the file that registers it as `rules`."
     )
 
 
@@ -217,7 +216,7 @@ def _attention(layer: attention_processor.Attention, site: Site) -> nn.Module:
     to_out[0] = spiking_synapse(to_out[0], site / "to_out.0")
     if not site.analog:
         for name in ("to_q", "to_k", "to_v"):
-            setattr(layer, name, CorrectedLinear(getattr(layer, name), site.forward_pass))
+            setattr(layer, name, CorrectedLinear(getattr(layer, name)))
         widths = (layer.query_dim, layer.inner_kv_dim, layer.inner_kv_dim)
         processor = SpikingAttnProcessor(*(site.neuron(width, dim=-1) for width in widths))
         layer.set_processor(processor)  # pyright: ignore[reportArgumentType]

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
-from ann2snn_diffusion.common.specs import build, is_number, require, require_flags
-from ann2snn_diffusion.spiking.coding import CODINGS, Coding
+from ann2snn_diffusion.common.specs import build, check, require, setting
+from ann2snn_diffusion.spiking.coding import Coding
 from ann2snn_diffusion.spiking.guidance import Guidance, by_group, known_groups
-from ann2snn_diffusion.spiking.surrogate import SURROGATES, Surrogate
 
 Schedule = Literal["layerwise", "synchronous"]
-SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+Surrogate = Literal["rectangle", "triangle", "arctan", "sigmoid"]
+SEGMENTS = "ascending diffusion timesteps from 0, such as 0, 50, 300"
+PATTERNS = "a list of patterns of module names"
+VERSION = 1
+"""Of the dictionary that a spec is stored as; 0 had no number."""
 
 
 @dataclass(frozen=True)
@@ -24,50 +27,53 @@ class SpikeSpec:
         SpecError: a field out of range, or fields that contradict each other.
     """
 
-    time_steps: int = 4
-    """Ticks of the spiking network, T ≥ 1."""
-    coding: Coding = "radix"
-    """How T spikes stand for a number."""
-    schedule: Schedule = "layerwise"
-    """layerwise: a layer gathers all its input spikes, then fires T times. synchronous: all layers tick together."""
-    signed_activations: bool = True
-    """Neurons after an activation fire spikes of both signs (a pair of neurons), as encoders always do."""
-    leak: float = 1.0
-    """Membrane factor λ per tick, in (0, 1]; 1 is IF, below 1 LIF. Synchronous schedule only."""
-    learned_step_weights: bool = False
-    """A spike of step t has an amplitude of its own, one per site, that training moves away from the step weight W_t
-    (temporal-wise spiking mechanism, SDM, arXiv 2408.16467)."""
-    surrogate: Surrogate = "rectangle"
-    """Gradient of the spike in training."""
-    segments: tuple[int, ...] = (0, 10, 25, 50, 120, 300, 450, 600, 700, 800, 900)
-    """First diffusion timestep of each noise segment, ascending from 0; a segment has its own row of thresholds."""
-    guidance: Guidance = 1.0
-    """Factor on the firing condition, or factors by group; see `ann2snn_diffusion.spiking.guidance`."""
-    keep: tuple[str, ...] = ()
-    """Patterns (fnmatch) of module names that stay analog."""
-    doubled: tuple[str, ...] = ()
-    """Patterns (fnmatch) of module names where two neurons, not one, take turns on each membrane: 2·T spikes in T
-    ticks, so that at T = 4 radix coding has 511 signed levels there, not 31, and rate coding 17, not 9. In the
-    synchronous schedule they are bursts of at most two spikes (arXiv 2204.13271)."""
+    time_steps: int = setting(4, "Ticks of the spiking network, T.", at_least=1, at_most=16)
+    coding: Coding = setting("radix", "How T spikes stand for a number.")
+    schedule: Schedule = setting(
+        "layerwise",
+        "layerwise: a layer gathers all its input spikes, then fires T times. synchronous: all layers tick together, "
+        "rate coding only.",
+    )
+    signed_activations: bool = setting(
+        True, "Neurons after an activation fire spikes of both signs (a pair of neurons), as encoders always do."
+    )
+    leak: float = setting(
+        1.0, "Membrane factor λ per tick: 1 is IF, below 1 LIF. Synchronous schedule only.", above=0, at_most=1
+    )
+    learned_step_weights: bool = setting(
+        False,
+        "The spikes of each time step have an amplitude of their own at every site, which training moves away from "
+        "the step weight (temporal-wise spiking mechanism, SDM, arXiv 2408.16467).",
+    )
+    surrogate: Surrogate = setting("rectangle", "Gradient of the spike in training.")
+    segments: tuple[int, ...] = setting(
+        (0, 10, 25, 50, 120, 300, 450, 600, 700, 800, 900),
+        "First diffusion timestep of each noise segment; a segment has its own row of thresholds.",
+        at_least=0,
+        in_words=SEGMENTS,
+    )
+    guidance: Guidance = setting(
+        1.0,
+        "Factor on the firing condition, or factors by group: all, segment.300, stage.up, kind.attention and the like.",
+        above=0,
+        in_words="a factor above 0, or a table of factors above 0 by group",
+    )
+    keep: tuple[str, ...] = setting((), "Patterns (fnmatch) of module names that stay analog.", in_words=PATTERNS)
+    doubled: tuple[str, ...] = setting(
+        (),
+        "Patterns (fnmatch) of module names where two neurons take turns on each membrane: 2·T spikes in T ticks, in "
+        "the synchronous schedule bursts of at most two (arXiv 2204.13271). At T = 4 radix coding has 511 signed "
+        "levels there instead of 31.",
+        in_words=PATTERNS,
+    )
 
     def __post_init__(self) -> None:
-        require(
-            is_number(self.time_steps, 1, 16, whole=True), "time_steps", self.time_steps, "a whole number from 1 to 16"
-        )
-        for field, choices in (("coding", CODINGS), ("schedule", SCHEDULES), ("surrogate", SURROGATES)):
-            require(getattr(self, field) in choices, field, getattr(self, field), "one of " + ", ".join(choices))
-        require(is_number(self.leak, 0, 1) and self.leak > 0, "leak", self.leak, "a number in (0, 1]")
-        require_flags(self, ("signed_activations", "learned_step_weights"))
-        numbers = isinstance(self.segments, tuple) and all(is_number(start, 0, whole=True) for start in self.segments)
-        ascending = numbers and all(first < second for first, second in pairwise(self.segments))
-        require(
-            ascending and self.segments[:1] == (0,), "segments", self.segments, "ascending diffusion timesteps from 0"
-        )
-        self._require_guidance()
-        for field in ("keep", "doubled"):
-            patterns = getattr(self, field)
-            listed = isinstance(patterns, tuple) and all(isinstance(name, str) for name in patterns)
-            require(listed, field, patterns, "a list of patterns of module names")
+        check(self)
+        ascending = all(first < second for first, second in pairwise(self.segments))
+        require(ascending and self.segments[:1] == (0,), "segments", self.segments, SEGMENTS)
+        known = known_groups(self.segments)
+        for group in by_group(self.guidance):
+            require(group in known, "guidance", group, "groups among " + ", ".join(known))
         synchronous = self.schedule == "synchronous"
         require(
             not synchronous or self.coding == "rate", "coding", self.coding,
@@ -79,26 +85,21 @@ class SpikeSpec:
             "true beside ternary coding, which has negative digits",
         )  # fmt: skip
 
-    def _require_guidance(self) -> None:
-        known = known_groups(self.segments)
-        for group, factor in by_group(self.guidance).items():
-            require(group in known, "guidance", group, "groups among " + ", ".join(known))
-            require(
-                is_number(factor, 0) and factor > 0,
-                "guidance",
-                self.guidance,
-                "factors that are finite numbers above 0",
-            )
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from JSON or TOML values.
+        """Build from what `to_dict` gave, now or in an earlier version.
 
         Raises:
-            SpecError: unknown field, or a value out of range.
+            SpecError: written by a later version; unknown field, or a value out of range.
         """
-        return build(cls, values)
+        fields = dict(values)
+        version = fields.pop("version", 0)
+        known = isinstance(version, int) and 0 <= version <= VERSION
+        require(known, "version", version, f"at most {VERSION}: a later ann2snn-diffusion wrote it; install that")
+        return build(cls, fields)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values; `from_dict` restores an equal spec."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """JSON-ready values and their version; `from_dict` restores an equal spec."""
+        return {"version": VERSION} | {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-Surrogate = Literal["rectangle", "triangle", "arctan", "sigmoid"]
+from ann2snn_diffusion.spiking.spec import Surrogate
+
 SURROGATES: tuple[Surrogate, ...] = get_args(Surrogate)
 
 

@@ -26,3 +26,8 @@ def arrivals(means: Tensor) -> Tensor:
     """The slices x_t = m_{t−1} + t·(m_t − m_{t−1}) behind running means, [T, …] → [T, …]."""
     later = [torch.lerp(before, mean, tick) for tick, (before, mean) in enumerate(pairwise(means), start=2)]
     return torch.stack([means[0], *later])
+
+
+def value_of(means: Tensor, count: int) -> Tensor:
+    """The value of ``count`` rows whose running means are folded into the batch: the last tick's, [S·B, …] → [B, …]."""
+    return means[-count:]

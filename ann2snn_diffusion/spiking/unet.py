@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -16,13 +17,13 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ann2snn_diffusion.common.errors import A2SError, first_line
+from ann2snn_diffusion.spiking.corrected import Corrected
+from ann2snn_diffusion.spiking.forward_pass import ForwardPass, Listener, Measure, Mode, checkpoint, running
 from ann2snn_diffusion.spiking.guidance import Guidance, factors
-from ann2snn_diffusion.spiking.neuron import ForwardPass, SpikingNeuron
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.rules import Site, UnsupportedLayerError, named_by, to_spiking
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-
-OWN_PARAMETERS = ("threshold", "offset", "leak", "amplitudes", "weight_correction", "bias_correction")
-"""What a spiking network's parameters have as their last name where the ANN has none such."""
+from ann2snn_diffusion.spiking.ticks import value_of
 
 
 class SourceError(A2SError):
@@ -39,7 +40,8 @@ class SpikingUNet2DModel(UNet2DModel):
     """A diffusers U-Net of spiking neurons; an ordinary ``nn.Module`` that every pipeline and scheduler accepts.
 
     Args:
-        spiking: a SpikeSpec as a dictionary; part of config.json.
+        spiking: a SpikeSpec as a dictionary, as `SpikeSpec.to_dict` gives it; part of config.json.
+        converted_from: ``source`` and ``revision`` of the ANN, as far as they are known.
         **unet: UNet2DModel's own arguments.
 
     Raises:
@@ -50,12 +52,16 @@ class SpikingUNet2DModel(UNet2DModel):
     # The name that pipelines save: importing the package is enough to load one.
     __module__ = "ann2snn_diffusion"
 
-    def __init__(self, *, spiking: Mapping[str, Any], **unet: Any) -> None:
+    def __init__(
+        self, *, spiking: Mapping[str, Any], converted_from: Mapping[str, Any] | None = None, **unet: Any
+    ) -> None:
         super().__init__(**unet)
+        self.register_to_config(converted_from=converted_from)
         self.spec = SpikeSpec.from_dict(spiking)
-        self.forward_pass = ForwardPass()
+        self.mode = Mode()
+        self.replica_of_ann = False
         self._refuse_idle_patterns()
-        to_spiking(self, Site(self.spec, self.forward_pass))
+        to_spiking(self, Site(self.spec))
         self._refuse_idle_doubling()
         self.guidance = self.spec.guidance
 
@@ -64,6 +70,7 @@ class SpikingUNet2DModel(UNet2DModel):
         [
             *inspect.signature(UNet2DModel.__init__).parameters.values(),
             inspect.Parameter("spiking", inspect.Parameter.KEYWORD_ONLY),
+            inspect.Parameter("converted_from", inspect.Parameter.KEYWORD_ONLY, default=None),
         ]
     )
 
@@ -96,11 +103,9 @@ class SpikingUNet2DModel(UNet2DModel):
         """The spiking counterpart of ``unet``, with copies of its weights and thresholds of 1, not yet calibrated."""
         spiking = cls(spiking=spec.to_dict(), **architecture(unet))
         missing, unexpected = spiking.load_state_dict(unet.state_dict(), strict=False)
-        own = {name for name in spiking.state_dict() if name.endswith(OWN_PARAMETERS)}
-        if set(missing) - own or unexpected:
-            raise UnsupportedLayerError(
-                f"Parameters changed their names: {sorted(set(missing) - own)[:3]} {unexpected[:3]}."
-            )
+        lost = sorted(set(missing) - spiking.own_parameters())
+        if lost or unexpected:
+            raise UnsupportedLayerError(f"Parameters changed their names: {lost[:3]} {unexpected[:3]}.")
         # ModelMixin.to warns about every dtype it is given.
         nn.Module.to(spiking, unet.device, unet.dtype)
         return spiking.train(unet.training)
@@ -108,10 +113,24 @@ class SpikingUNet2DModel(UNet2DModel):
     def ann(self) -> UNet2DModel:
         """The ANN that this network was converted from, bitwise, as a network of its own."""
         ann = UNet2DModel(**architecture(self))
-        weights = self.state_dict()
-        ann.load_state_dict({name: weights[name] for name in weights if not name.endswith(OWN_PARAMETERS)})
+        ann.load_state_dict(self.ann_state_dict())
         nn.Module.to(ann, self.device, self.dtype)
         return ann.train(self.training)
+
+    def ann_state_dict(self) -> dict[str, Tensor]:
+        """The ANN's part of the state_dict: what `ann` would have in its own, not copied."""
+        own = self.own_parameters()
+        return {name: tensor for name, tensor in self.state_dict().items() if name not in own}
+
+    def own_parameters(self) -> set[str]:
+        """Names of the parameters that the ANN has not: those that neurons and layers call their own."""
+        return {
+            f"{name}.{own}"
+            for name, module in self.named_modules(remove_duplicate=False)
+            if isinstance(module, SpikingNeuron | Corrected)
+            for own in module.own_parameters
+            if getattr(module, own) is not None
+        }
 
     def with_spec(self, spec: SpikeSpec) -> SpikingUNet2DModel:
         """A copy that fires as ``spec`` says, with all parameters that both have; this network, where nothing differs.
@@ -123,6 +142,7 @@ class SpikingUNet2DModel(UNet2DModel):
         network = type(self).from_unet(self.ann(), spec)
         # Only leaks and amplitudes can be missing, or left over.
         network.load_state_dict(self.state_dict(), strict=False)
+        network.register_to_config(converted_from=self.config["converted_from"])
         return network
 
     @property
@@ -160,6 +180,10 @@ class SpikingUNet2DModel(UNet2DModel):
         """All sites by qualified name."""
         return {name: module for name, module in self.named_modules() if isinstance(module, SpikingNeuron)}
 
+    def synapses(self) -> dict[str, Corrected]:
+        """All layers with weights that receive spikes, by qualified name."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, Corrected)}
+
     def segment_of(self, diffusion_timestep: Tensor) -> Tensor:
         """Noise segment of each diffusion timestep, int64 [B]."""
         starts = torch.tensor(self.spec.segments[1:], device=diffusion_timestep.device)
@@ -173,17 +197,64 @@ class SpikingUNet2DModel(UNet2DModel):
         return_dict: bool = True,
     ) -> UNet2DOutput | tuple[Tensor, ...]:
         """As `UNet2DModel.forward`: the predicted noise [B, C, H, W] for noisy images at a diffusion timestep."""
-        forward_pass = self.forward_pass
-        batch = len(sample)
+        batch, as_ann = len(sample), self.mode.analog or self.replica_of_ann
         steps = torch.as_tensor(timestep, device=sample.device).reshape(-1).expand(batch)
-        ticks = self.spec.time_steps if self.spec.schedule == "synchronous" and not forward_pass.analog else 1
+        ticks = self.spec.time_steps if self.spec.schedule == "synchronous" and not as_ann else 1
         if ticks > 1:
             sample, steps = sample.repeat(ticks, 1, 1, 1), steps.repeat(ticks)
             if class_labels is not None:
                 class_labels = class_labels.repeat(ticks, *[1] * (class_labels.ndim - 1))
-        forward_pass.ticks, forward_pass.image = ticks, sample
-        forward_pass.segment = self.segment_of(steps) if len(self.spec.segments) > 1 else None
-        (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
-        forward_pass.image = None
-        noise = noise[-batch:]
+        segment = self.segment_of(steps) if len(self.spec.segments) > 1 else None
+        with running(ForwardPass(segment, ticks, sample, as_ann, self.mode.listener)):
+            (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
+        noise = value_of(noise, batch)
         return UNet2DOutput(sample=noise) if return_dict else (noise,)
+
+    def enable_gradient_checkpointing(self, gradient_checkpointing_func: Callable[..., Any] | None = None) -> None:
+        """As `ModelMixin.enable_gradient_checkpointing`; by default blocks are computed again within their own pass."""
+        super().enable_gradient_checkpointing(gradient_checkpointing_func or checkpoint)
+
+    def _replicate_for_data_parallel(self) -> Self:
+        # DataParallel runs replicas in threads of their own, which know nothing of the mode in this one.
+        replica = super()._replicate_for_data_parallel()
+        replica.replica_of_ann = self.mode.analog
+        # Weights of a replica are plain tensors, among which diffusers 0.42 fails to find its dtype.
+        replica._buffers["of_dtype"] = torch.empty(0, dtype=self.dtype)
+        return replica
+
+
+@contextmanager
+def analog(network: nn.Module) -> Iterator[None]:
+    """Run ``network``, in this thread, as the ANN that it was converted from, inside the ``with`` block.
+
+    Raises:
+        TypeError: there is no SpikingUNet2DModel in ``network``.
+    """
+    modes = [module.mode for module in network.modules() if isinstance(module, SpikingUNet2DModel)]
+    if not modes:
+        raise TypeError(
+            f"analog: expected a SpikingUNet2DModel, or a module that holds one, got a {type(network).__name__}; "
+            "call other modules inside `running(ForwardPass(analog=True))`."
+        )
+    before = [mode.analog for mode in modes]
+    for mode in modes:
+        mode.analog = True
+    try:
+        yield
+    finally:
+        for mode, was_analog in zip(modes, before, strict=True):
+            mode.analog = was_analog
+
+
+@contextmanager
+def listening(network: SpikingUNet2DModel, measure: Measure) -> Iterator[dict[nn.Module, Tensor]]:
+    """What ``measure`` finds at each neuron of the last forward pass of ``network``, in this thread, inside the block.
+
+    Gradients flow, also where gradient checkpointing is enabled.
+    """
+    before, listener = network.mode.listener, Listener(measure)
+    network.mode.listener = listener
+    try:
+        yield listener.measured
+    finally:
+        network.mode.listener = before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,36 +27,52 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-??????"))
 
 
-def find_checkpoint(folder: Path, resume: str) -> Path:
+def find_checkpoint(folder: Path | None, resume: str) -> Path:
     """``latest``, or a checkpoint given by path or by its name in ``folder``.
 
     Raises:
         ResumeError: there is none.
     """
+    found = [] if folder is None else checkpoints(folder)
     if resume == "latest":
-        found = checkpoints(folder)
         if not found:
-            raise ResumeError(f"{folder}: no checkpoint to resume from; start without --resume-from-checkpoint.")
+            raise ResumeError(f"{folder}: no checkpoint to resume from; start without `resume`.")
         return found[-1]
-    for place in (Path(resume), folder / resume):
+    for place in (Path(resume), (folder or Path()) / resume):
         if (place / "training.json").exists():
             return place
-    names = ", ".join(place.name for place in checkpoints(folder)) or "none"
+    names = ", ".join(place.name for place in found) or "none"
     raise ResumeError(f"{resume}: no checkpoint; expected latest or a folder; {folder} has {names}.")
 
 
+@dataclass(frozen=True)
+class TrainingProgress:
+    """How far a training has come.
+
+    Attributes:
+        step: optimiser steps done.
+        seconds: that they took, over all runs.
+        rollout: images under way in this process; None where a training learns on real images.
+    """
+
+    step: int
+    seconds: float
+    rollout: Rollout | None
+
+
 def save_checkpoint(
-    accelerator: Accelerator, folder: Path, step: int, run: Mapping[str, Any], rollout: Rollout | None, limit: int
+    accelerator: Accelerator, folder: Path, progress: TrainingProgress, identity: Mapping[str, Any], limit: int
 ) -> None:
     """Everything that an exact resume needs; the ``limit`` newest are kept.
 
     Args:
-        run: what the training is, JSON-ready; a resume must agree with it.
+        identity: what the training is, JSON-ready; a resume must agree with it.
 
     Raises:
         OutputError: the disk is full, or not writable.
     """
-    partial = folder / ".checkpoint"
+    partial, step, rollout = folder / ".checkpoint", progress.step, progress.rollout
+    content = {"step": step, "seconds": round(progress.seconds, 3), "run": identity}
     try:
         if accelerator.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)
@@ -66,7 +83,7 @@ def save_checkpoint(
             save_file(tensors, partial / f"rollout-{accelerator.process_index}.safetensors")
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            (partial / "training.json").write_text(json.dumps({"step": step, "run": run}, indent=1) + "\n")
+            (partial / "training.json").write_text(json.dumps(content, indent=1) + "\n")
             partial.rename(folder / f"checkpoint-{step:06d}")
             for old in checkpoints(folder)[:-limit]:
                 # Renamed first: half deleted, it must not look like a checkpoint either.
@@ -78,27 +95,26 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    accelerator: Accelerator, checkpoint: Path, run: Mapping[str, Any], rollout: Rollout | None
-) -> tuple[int, Rollout | None]:
-    """Restore what was registered with ``accelerator``; returns the step and the rollout.
+    accelerator: Accelerator, checkpoint: Path, identity: Mapping[str, Any], rollout: Rollout | None
+) -> TrainingProgress:
+    """Restore what was registered with ``accelerator``, and images under way in place of ``rollout``.
 
     Raises:
         ResumeError: of another training, or damaged.
     """
     try:
         content = json.loads((checkpoint / "training.json").read_text())
-        different = [name for name in run if content["run"].get(name) != run[name]]
+        different = [name for name in identity if content["run"].get(name) != identity[name]]
         if different:
             name = different[0]
-            raise ResumeError(
-                f"{checkpoint}: is of another training: {name} was {content['run'].get(name)!r} and is {run[name]!r}."
-            )
+            was, now = content["run"].get(name), identity[name]
+            raise ResumeError(f"{checkpoint}: is of another training: {name} was {was!r} and is {now!r}.")
         accelerator.load_state(str(checkpoint))
         if rollout is not None:
             tensors = load_file(
                 checkpoint / f"rollout-{accelerator.process_index}.safetensors", str(rollout.states.device)
             )
             rollout = Rollout(**({"class_labels": None} | tensors))  # pyright: ignore[reportArgumentType]
-        return int(content["step"]), rollout
+        return TrainingProgress(int(content["step"]), float(content.get("seconds", 0)), rollout)
     except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, SafetensorError) as error:
         raise ResumeError(f"{checkpoint}: damaged: {first_line(error)}; resume from another.") from error

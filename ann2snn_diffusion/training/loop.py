@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +18,37 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.data.datasets import RealImages
-from ann2snn_diffusion.spiking.unet import OWN_PARAMETERS, SpikingUNet2DModel
+from ann2snn_diffusion.diffusion.noisy_states import NoisyImages, NoisyStates, add_noise
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training import losses, rollout
-from ann2snn_diffusion.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from ann2snn_diffusion.training.checkpoint import (
+    TrainingProgress,
+    checkpoints,
+    find_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from ann2snn_diffusion.training.image_batches import image_batches
+from ann2snn_diffusion.training.run import TrainingRun
 from ann2snn_diffusion.training.spec import TrainingSpec
-from ann2snn_diffusion.training.states import NoisyImages, TrainingStates, add_noise, image_batches
 
 SMALLEST_THRESHOLD = 1e-6
-BEFORE_ALL_STEPS = 2**32 - 1
-"""In place of a step's number, for the randomness that a rollout starts with."""
 
 
 class TrainingError(A2SError):
     """A training that cannot go on."""
 
 
-Watch = Callable[[int, dict[str, float]], None]
-"""Called after every step with its number and its losses."""
-
-
 def learnable(unet: SpikingUNet2DModel, learn: str) -> list[nn.Parameter]:
     """Set which parameters learn, and return them: an ANN weight with a correction beside it never does."""
-    corrected = {name.replace("_correction", "") for name, _ in unet.named_parameters() if name.endswith("_correction")}
+    own = unet.own_parameters()
+    corrected = {f"{name}.{parameter}" for name in unet.synapses() for parameter in ("weight", "bias")}
     for name, parameter in unet.named_parameters():
-        own = name.endswith(OWN_PARAMETERS)
-        parameter.requires_grad_(own or (learn == "all" and name not in corrected))
+        parameter.requires_grad_(name in own or (learn == "all" and name not in corrected))
     return [parameter for parameter in unet.parameters() if parameter.requires_grad]
 
 
@@ -69,18 +73,18 @@ def keep_in_range(unet: SpikingUNet2DModel) -> None:
 
 
 def loss_terms(
-    unet: nn.Module, ann: UNet2DModel, batch: TrainingStates, spec: TrainingSpec, accelerator: Accelerator
+    unet: nn.Module, ann: UNet2DModel, batch: NoisyStates, spec: TrainingSpec, accelerator: Accelerator
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """All losses that have a weight, and what SNN and ANN predicted, [B, C, H, W]."""
     student: Any = accelerator.unwrap_model(unet)
-    arguments = batch.states, batch.diffusion_timesteps, batch.class_labels
+    arguments = batch.arguments()
     labelled = spec.distill or spec.blockwise or not isinstance(batch, NoisyImages)
     watched = losses.block_outputs(ann) if spec.blockwise else nullcontext({})
     with torch.no_grad(), accelerator.autocast(), watched as expected:
         target = ann(*arguments).sample.float() if labelled else batch.states
     with (
         losses.block_outputs(student) if spec.blockwise else nullcontext({}) as found,
-        losses.firing_rates(student.neurons()) if spec.firing_rate else nullcontext({}) as rates,
+        losses.firing_rates(student) if spec.firing_rate else nullcontext({}) as rates,
     ):
         predicted = unet(*arguments).sample
     terms = {}
@@ -95,97 +99,147 @@ def loss_terms(
     return terms, predicted.detach().float(), target
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What a network learns from.
+
+    Attributes:
+        ann: the teacher.
+        scheduler: whose noise levels the states have.
+        images: learn on noisy images; None: on the sampler's own states.
+    """
+
+    ann: UNet2DModel
+    scheduler: Any
+    images: RealImages | None = None
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What moves with every optimiser step."""
+
+    network: nn.Module
+    """The spiking network as accelerate prepared it."""
+    parameters: list[nn.Parameter]
+    optimizer: Any
+    schedule: Any
+    average: EMAModel
+    """Moving average of the parameters."""
+
+
 def train(
     unet: SpikingUNet2DModel,
-    ann: UNet2DModel,
-    scheduler: Any,
+    lesson: Lesson,
     spec: TrainingSpec,
-    folder: Path,
-    accelerator: Accelerator,
-    run: dict[str, Any],
-    images: RealImages | None = None,
-    resume: Path | None = None,
-    watch: Watch = lambda step, terms: None,
-    look: Callable[[int], None] = lambda step: None,
-) -> None:
-    """Train ``unet`` in place, toward ``ann``; states are the sampler's own, or noisy ``images``.
+    run: TrainingRun,
+    *,
+    identity: Mapping[str, Any] | None = None,
+    track: Track = silent,
+) -> float:
+    """Train ``unet`` in place; returns the seconds of all optimiser steps that led to the result.
 
     Args:
-        folder: where checkpoints and loss.jsonl are kept.
-        run: what the training is, JSON-ready; a resumed one must agree with it.
-        resume: checkpoint to go on from.
-        look: called every ``save_images_steps`` while ``unet`` has the weights that would be the result.
+        identity: what the training is, JSON-ready; a resumed one must agree with it.
 
     Raises:
         SpecError: ``denoise`` without images.
         TrainingError: a loss is not finite, or memory ran out.
         ResumeError, OutputError: see `checkpoint`.
     """
-    require_images(spec, images)
+    require_images(spec, lesson.images)
+    accelerator, folder = run.accelerator, run.folder
+    learner = _prepared(unet, lesson, spec, accelerator)
+    progress = TrainingProgress(0, 0.0, None if lesson.images else _started(lesson, spec, accelerator))
+    if run.resume is not None:
+        checkpoint = find_checkpoint(folder, run.resume)
+        progress = load_checkpoint(accelerator, checkpoint, identity or {}, progress.rollout)
+    batches = _image_batches(lesson, spec, accelerator, progress.step)
+    advance = track("training", spec.steps)
+    while progress.step < spec.steps:
+        began = time.time()
+        with explained(progress.step, folder):
+            progress, terms = _step(progress, learner, lesson, spec, run, batches)
+        seconds = time.time() - began
+        progress = replace(progress, step=progress.step + 1, seconds=progress.seconds + seconds)
+        log(run, progress.step, terms | {"learning_rate": float(learner.schedule.get_last_lr()[-1])}, seconds)
+        advance(progress.step, terms)
+        if folder and (progress.step % spec.checkpointing_steps == 0 or progress.step == spec.steps):
+            save_checkpoint(accelerator, folder, progress, identity or {}, spec.checkpoints_total_limit)
+        pictured = spec.save_images_steps and progress.step % spec.save_images_steps == 0
+        if pictured and accelerator.is_main_process:
+            with averaged(unet, learner, spec.use_ema):
+                run.look(progress.step, unet)
+    # Mixed precision wrapped its forward pass; what is handed out computes as the model that is loaded later.
+    accelerator.unwrap_model(learner.network, keep_fp32_wrapper=False)
+    if spec.use_ema:
+        learner.average.copy_to(learner.parameters)
+    unet.disable_gradient_checkpointing()
+    unet.eval().requires_grad_(False)
+    return progress.seconds
+
+
+def _prepared(unet: SpikingUNet2DModel, lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator) -> Learner:
     if spec.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     parameters = learnable(unet.train(), spec.learn)
-    ann.eval().requires_grad_(False)
+    lesson.ann.eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(parameter_groups(unet, spec.learning_rate), betas=(0.9, 0.99), weight_decay=0)
     optimizer.register_step_post_hook(lambda *_: keep_in_range(unet))
     schedule = get_scheduler(
         spec.lr_scheduler, optimizer, num_warmup_steps=spec.lr_warmup_steps, num_training_steps=spec.steps
     )
-    ema = EMAModel(parameters, decay=spec.ema_max_decay, use_ema_warmup=True, inv_gamma=1, power=3 / 4)
+    average = EMAModel(parameters, decay=spec.ema_max_decay, use_ema_warmup=True, inv_gamma=1, power=3 / 4)
     network, prepared = accelerator.prepare(unet, optimizer)
-    ema.to(accelerator.device)
-    accelerator.register_for_checkpointing(ema, schedule)
+    average.to(accelerator.device)
+    accelerator.register_for_checkpointing(average, schedule)
+    return Learner(network, parameters, prepared, schedule, average)
 
-    process, micro_steps = accelerator.process_index, spec.gradient_accumulation_steps
-    states: rollout.Rollout | None = None
-    if images is None:
-        generator = stream(spec.seed, process, BEFORE_ALL_STEPS)
-        states = rollout.start(ann, scheduler, spec.train_batch_size, spec.sampler_steps, spec.own_share, generator)
-    done = 0
-    if resume is not None:
-        done, states = load_checkpoint(accelerator, resume, run, states)
-    batches: Iterator[Tensor] = iter(())
-    if images is not None:
-        batches = image_batches(
-            images, spec.train_batch_size, len(images), spec.seed, process, done * micro_steps,
-            spec.steps * micro_steps, spec.dataloader_num_workers,
-        )  # fmt: skip
 
-    for step in range(done, spec.steps):
-        began = time.time()
-        sums: dict[str, float] = {}
-        for micro in range(micro_steps):
-            generator = stream(spec.seed, process, step * micro_steps + micro)
-            batch = states or add_noise(next(batches), ann, scheduler, generator)
-            with explained(step, folder), accelerator.accumulate(network):
-                terms, predicted, target = loss_terms(network, ann, batch, spec, accelerator)
-                loss = torch.stack([getattr(spec, name) * term for name, term in terms.items()]).sum()
-                _refuse_nan(accelerator, loss, step, folder)
-                accelerator.backward(loss)
-                if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(parameters, spec.max_grad_norm)
-                prepared.step()
-                prepared.zero_grad()
-            if states is not None:
-                states = rollout.advance(states, ann, scheduler, spec.sampler_steps, target, predicted, generator)
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + term.item() / micro_steps
-        schedule.step()
-        ema.step(parameters)
-        rate = {"learning_rate": float(schedule.get_last_lr()[-1])}
-        log(accelerator, folder, step + 1, sums | rate, time.time() - began)
-        watch(step + 1, sums)
-        if (step + 1) % spec.checkpointing_steps == 0 or step + 1 == spec.steps:
-            save_checkpoint(accelerator, folder, step + 1, run, states, spec.checkpoints_total_limit)
-        if spec.save_images_steps and (step + 1) % spec.save_images_steps == 0 and accelerator.is_main_process:
-            with averaged(unet, ema, parameters, spec.use_ema):
-                look(step + 1)
-    # Mixed precision wrapped its forward pass; what is handed out computes as the model that is loaded later.
-    accelerator.unwrap_model(network, keep_fp32_wrapper=False)
-    if spec.use_ema:
-        ema.copy_to(parameters)
-    unet.disable_gradient_checkpointing()
-    unet.eval().requires_grad_(False)
+def _started(lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator) -> rollout.Rollout:
+    generator = stream("training start", spec.seed, accelerator.process_index)
+    return rollout.start(
+        lesson.ann, lesson.scheduler, spec.train_batch_size, spec.sampler_steps, spec.own_share, generator
+    )
+
+
+def _image_batches(lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator, done: int) -> Iterator[Tensor]:
+    if lesson.images is None:
+        return iter(())
+    micro_steps = range(done * spec.gradient_accumulation_steps, spec.steps * spec.gradient_accumulation_steps)
+    return image_batches(
+        lesson.images, spec.train_batch_size, spec.seed, accelerator.process_index, micro_steps,
+        spec.dataloader_num_workers,
+    )  # fmt: skip
+
+
+def _step(
+    progress: TrainingProgress, learner: Learner, lesson: Lesson, spec: TrainingSpec, run: TrainingRun,
+    batches: Iterator[Tensor],
+) -> tuple[TrainingProgress, dict[str, float]]:  # fmt: skip
+    """One optimiser step; images under way move on. Returns the mean of each loss term."""
+    accelerator, micro_steps, states = run.accelerator, spec.gradient_accumulation_steps, progress.rollout
+    sums: dict[str, float] = {}
+    for micro in range(progress.step * micro_steps, (progress.step + 1) * micro_steps):
+        generator = stream("training", spec.seed, accelerator.process_index, micro)
+        batch = states or add_noise(next(batches), lesson.ann, lesson.scheduler, generator)
+        with accelerator.accumulate(learner.network):
+            terms, predicted, target = loss_terms(learner.network, lesson.ann, batch, spec, accelerator)
+            loss = torch.stack([getattr(spec, name) * term for name, term in terms.items()]).sum()
+            _refuse_nan(accelerator, loss, progress.step, run.folder)
+            accelerator.backward(loss)
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(learner.parameters, spec.max_grad_norm)
+            learner.optimizer.step()
+            learner.optimizer.zero_grad()
+        if states is not None:
+            states = rollout.advance(
+                states, lesson.ann, lesson.scheduler, spec.sampler_steps, target, predicted, generator
+            )
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0.0) + term.item() / micro_steps
+    learner.schedule.step()
+    learner.average.step(learner.parameters)
+    return replace(progress, rollout=states), sums
 
 
 def require_images(spec: TrainingSpec, images: RealImages | None) -> None:
@@ -194,41 +248,41 @@ def require_images(spec: TrainingSpec, images: RealImages | None) -> None:
     Raises:
         SpecError: ``denoise`` without images.
     """
-    require(images is not None or not spec.denoise, "denoise", spec.denoise, "0 without --data")
+    require(images is not None or not spec.denoise, "denoise", spec.denoise, "0 without `data`")
 
 
-def log(accelerator: Accelerator, folder: Path, step: int, terms: dict[str, float], seconds: float) -> None:
+def log(run: TrainingRun, step: int, terms: dict[str, float], seconds: float) -> None:
     """One line in loss.jsonl, and a point in TensorBoard; a resumed training repeats what came after its checkpoint."""
-    accelerator.log(terms, step=step)
-    if accelerator.is_main_process:
-        with (folder / "loss.jsonl").open("a") as lines:
+    run.accelerator.log(terms, step=step)
+    if run.folder is not None and run.accelerator.is_main_process:
+        with (run.folder / "loss.jsonl").open("a") as lines:
             lines.write(json.dumps({"step": step, "seconds": round(seconds, 3), **terms}) + "\n")
 
 
 @contextmanager
-def averaged(unet: nn.Module, ema: EMAModel, parameters: list[nn.Parameter], use_ema: bool) -> Iterator[None]:
+def averaged(unet: nn.Module, learner: Learner, use_ema: bool) -> Iterator[None]:
     """``unet`` as it would be handed out now, inside the ``with`` block."""
-    ema.store(parameters)
+    learner.average.store(learner.parameters)
     if use_ema:
-        ema.copy_to(parameters)
+        learner.average.copy_to(learner.parameters)
     unet.eval()
     yield
-    ema.restore(parameters)
+    learner.average.restore(learner.parameters)
     unet.train()
 
 
-def _refuse_nan(accelerator: Accelerator, loss: Tensor, step: int, folder: Path) -> None:
+def _refuse_nan(accelerator: Accelerator, loss: Tensor, step: int, folder: Path | None) -> None:
     if not torch.isfinite(accelerator.gather(loss.detach())).all():  # pyright: ignore
-        kept = checkpoints(folder)
+        kept = [] if folder is None else checkpoints(folder)
         raise TrainingError(
             f"step {step + 1}: the loss is not finite. "
             f"{f'{kept[-1]} is the last good checkpoint' if kept else 'There is no checkpoint yet'}; "
-            "try a lower --learning-rate, or --mixed-precision no or bf16."
+            "try a lower `learning_rate`, or `mixed_precision` no or bf16."
         )
 
 
 @contextmanager
-def explained(step: int, folder: Path) -> Iterator[None]:
+def explained(step: int, folder: Path | None) -> Iterator[None]:
     """Say what helps where memory runs out."""
     try:
         yield
@@ -236,6 +290,7 @@ def explained(step: int, folder: Path) -> Iterator[None]:
         if isinstance(error, RuntimeError) and "alloc" not in str(error) and "out of memory" not in str(error):
             raise
         raise TrainingError(
-            f"step {step + 1}: out of memory. Use a smaller --train-batch-size with --gradient-accumulation-steps, "
-            f"--gradient-checkpointing, or --mixed-precision bf16; checkpoints are in {folder}."
+            f"step {step + 1}: out of memory. Use a smaller `train_batch_size` with `gradient_accumulation_steps`, "
+            f"`gradient_checkpointing`, or `mixed_precision` bf16"
+            f"{f'; checkpoints are in {folder}' if folder else ''}."
         ) from error

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,8 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
+from ann2snn_diffusion.spiking.ticks import value_of
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, listening
 from calibration.observe import visiting
 
 SMALLEST = 1e-8
@@ -39,7 +40,7 @@ def blockwise(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Te
         expected: of the ANN, [B, …].
     """
     errors = [
-        (found[name][-len(target) :].float() - target.float()).square().sum()
+        (value_of(found[name], len(target)).float() - target.float()).square().sum()
         / target.float().square().sum().clamp(min=SMALLEST)
         for name, target in expected.items()
     ]
@@ -56,28 +57,23 @@ def block_outputs(unet: UNet2DModel) -> Iterator[dict[str, Tensor]]:
     """What each down, mid and up block hands on, by name, after a forward pass inside the ``with`` block."""
     outputs: dict[str, Tensor] = {}
 
-    def keep(name: str, _block: nn.Module, _inputs: Any, output: Tensor | tuple[Tensor, ...]) -> None:
+    def keep(name: str, _input: Tensor, output: Tensor | tuple[Tensor, ...]) -> None:
         outputs[name] = output if isinstance(output, Tensor) else output[0]
 
-    blocks: list[tuple[str, nn.Module]] = [
-        (name, block) for name, block in unet.named_modules() if re.fullmatch(r"mid_block|(down|up)_blocks\.\d+", name)
+    blocks = [
+        (block, partial(keep, name))
+        for name, block in unet.named_modules()
+        if re.fullmatch(r"mid_block|(down|up)_blocks\.\d+", name)
     ]
-    hooks = [block.register_forward_hook(partial(keep, name)) for name, block in blocks]
-    try:
+    with visiting(after=blocks):
         yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
-@contextmanager
-def firing_rates(neurons: Mapping[str, SpikingNeuron]) -> Iterator[dict[str, Tensor]]:
-    """Spikes per neuron and time step of each site, with surrogate gradients, after a forward pass inside the block."""
-    rates: dict[str, Tensor] = {}
+def spikes_per_neuron_and_step(neuron: SpikingNeuron, value: Tensor) -> Tensor:
+    """Mean over all neurons of a site, with surrogate gradients, for the value [S·B, …] that charges it; 0 … 1."""
+    return neuron.spikes(value.float()).abs().mean()
 
-    def count(name: str, neuron: SpikingNeuron, value: Tensor, output: Tensor) -> None:
-        del output
-        rates[name] = neuron.spikes(value.float()).abs().mean()
 
-    with visiting(after=[(neuron, partial(count, name, neuron)) for name, neuron in neurons.items()]):
-        yield rates
+def firing_rates(unet: SpikingUNet2DModel) -> AbstractContextManager[dict[nn.Module, Tensor]]:
+    """Spikes per neuron and time step by site, with gradients, after a forward pass inside the ``with`` block."""
+    return listening(unet, spikes_per_neuron_and_step)

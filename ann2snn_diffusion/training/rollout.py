@@ -14,12 +14,13 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from ann2snn_diffusion.diffusion.trajectories import draw_labels, sample_size
-from ann2snn_diffusion.training.states import TrainingStates
+from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
+from ann2snn_diffusion.diffusion.noising import ddim_step
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 
 
-@dataclass
-class Rollout(TrainingStates):
+@dataclass(frozen=True)
+class Rollout(NoisyStates):
     """B images under way.
 
     Attributes:
@@ -37,9 +38,8 @@ def start(
 
     The first ``own_share`` of them will follow the SNN; which image is at which noise level is drawn.
     """
-    height, width = sample_size(ann)
     levels = len(scheduler.alphas_cumprod)
-    states = torch.randn(count, ann.config["in_channels"], height, width, generator=generator).to(ann.device)
+    states = draw_noise(ann, count, generator)
     goals = (torch.randperm(count, generator=generator) * levels // count).to(ann.device)
     rollout = Rollout(
         states,
@@ -52,7 +52,7 @@ def start(
         labels = None if rollout.class_labels is None else rollout.class_labels[rows]
         predicted = ann(rollout.states[rows], timesteps, labels).sample
         following = torch.maximum(timesteps - levels // steps, goals[rows])
-        rollout.states[rows] = ddim(scheduler, predicted, rollout.states[rows], timesteps, following)
+        rollout.states[rows] = ddim_step(scheduler, predicted, rollout.states[rows], timesteps, following)
         rollout.diffusion_timesteps[rows] = following
     return rollout
 
@@ -75,7 +75,7 @@ def advance(
     following = rollout.diffusion_timesteps - widths
     finished = following < 0
     moving = torch.where(rollout.own.view(-1, 1, 1, 1), predicted, target)
-    states = ddim(scheduler, moving, rollout.states, rollout.diffusion_timesteps, following.clamp(min=0))
+    states = ddim_step(scheduler, moving, rollout.states, rollout.diffusion_timesteps, following.clamp(min=0))
     if labels is not None and rollout.class_labels is not None:
         labels = torch.where(finished.view(-1, *[1] * (labels.ndim - 1)), labels, rollout.class_labels)
     return Rollout(
@@ -85,21 +85,3 @@ def advance(
         labels,
         rollout.own,
     )
-
-
-def ddim(scheduler: Any, predicted: Tensor, states: Tensor, timesteps: Tensor, following: Tensor) -> Tensor:
-    """x_s' = √ᾱ' · x̂_0 + √(1 − ᾱ') · ε̂, each row from its own diffusion timestep [B] to its own following one."""
-    signal, next_signal = (
-        scheduler.alphas_cumprod.to(states.device)[index].view(-1, 1, 1, 1) for index in (timesteps, following)
-    )
-    kind = scheduler.config.prediction_type
-    if kind == "v_prediction":
-        image = signal.sqrt() * states - (1 - signal).sqrt() * predicted
-    elif kind == "sample":
-        image = predicted
-    else:
-        image = (states - (1 - signal).sqrt() * predicted) / signal.sqrt()
-    noise = (states - signal.sqrt() * image) / (1 - signal).sqrt()
-    if scheduler.config.clip_sample:
-        image = image.clamp(-scheduler.config.clip_sample_range, scheduler.config.clip_sample_range)
-    return next_signal.sqrt() * image + (1 - next_signal).sqrt() * noise

@@ -13,17 +13,21 @@ from torch import Tensor
 from ann2snn_diffusion.common.atomic_output import new_folder
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Track, silent
-from ann2snn_diffusion.data.image_files import noisy_images
-from ann2snn_diffusion.diffusion.trajectories import draw_labels, record, spread_over_segments
-from ann2snn_diffusion.evaluation.fidelity import measure_fidelity
-from ann2snn_diffusion.evaluation.report import ConversionReport
-from ann2snn_diffusion.models.loading import Source
-from ann2snn_diffusion.spiking.calibrate import CalibrationSpec, calibrate
+from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.diffusion.conditioning import draw_labels
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, noisy_images, spread_over
+from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
+from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
+from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
+from ann2snn_diffusion.models.loading import Converted, Source
+from ann2snn_diffusion.models.provenance import entry
+from ann2snn_diffusion.spiking.calibrate import calibrate
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-from ann2snn_diffusion.workflows.result_folder import sample_grids, write_result
+from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 
-STATES_PER_TRAJECTORY = 16
+CALIBRATION_STATES_PER_TRAJECTORY = 16
 
 
 class ConversionError(A2SError):
@@ -35,55 +39,44 @@ class Conversion:
     """A calibrated spiking network with what was measured of it."""
 
     unet: SpikingUNet2DModel
-    report: ConversionReport
+    report: FidelityReport
 
 
 def convert(
     unet: UNet2DModel,
     scheduler: Any,
+    *,
     spec: SpikeSpec | None = None,
     calibration: CalibrationSpec | None = None,
-    seed: int = 0,
     images: Tensor | None = None,
+    fidelity: FidelitySpec | None = None,
     track: Track = silent,
 ) -> Conversion:
-    """Convert a trained diffusers U-Net; ``unet`` itself is left as it is.
+    """Convert a trained diffusers U-Net into a spiking one, without training; ``unet`` itself is left as it is.
 
     Args:
-        scheduler: the DDPM-family scheduler that the network was trained with.
+        unet: predicts from noisy images [N, C, H, W].
+        scheduler: the DDPM-family scheduler that it was trained with.
+        spec: what spikes and how.
+        calibration: how thresholds and corrections are found, and from which seed.
         images: calibration images [N, C, H, W] in [−1, 1]; by default the ANN's own sampling states, no data needed.
-        seed: of the states and of the positions that thresholds are solved from.
+        fidelity: on how many states the report is measured.
+        track: told of every stage and step.
 
     Raises:
         UnsupportedLayerError: a layer without a rule.
+        SpecError: fewer states than noise segments.
         ConversionError: nothing spikes, or the result is not finite.
     """
     spec, calibration = spec or SpikeSpec(), calibration or CalibrationSpec()
-    generator = torch.Generator().manual_seed(seed)
     spiking = SpikingUNet2DModel.from_unet(unet, spec)
     if not spiking.neurons():
         raise ConversionError(f"Nothing was converted: keep = {list(spec.keep)} leaves every site analog.")
-
-    calibrating = -(-calibration.states // STATES_PER_TRAJECTORY)
-    trajectories = record(
-        unet, scheduler, calibrating, calibration.sampler_steps, generator,
-        track("ANN trajectories", calibration.sampler_steps),
-    )  # fmt: skip
-    last = len(trajectories.alphas_cumprod)
-    diffusion_timesteps = spread_over_segments(spec.segments, last, calibration.states, generator).to(unet.device)
-    if images is None:
-        rows = torch.randint(calibrating, (calibration.states,), generator=generator).to(unet.device)
-        states, labels = trajectories.states(rows, diffusion_timesteps)
-    else:
-        alphas_cumprod = trajectories.alphas_cumprod
-        states = noisy_images(images.to(unet.device), diffusion_timesteps, alphas_cumprod, generator)
-        labels = draw_labels(unet, len(states), generator)
-    calibrate(
-        spiking, states, diffusion_timesteps, calibration, generator,
-        track("sites calibrated", len(spiking.neurons())), labels,
-    )  # fmt: skip
-
-    report = measure_fidelity(spiking, scheduler, seed, track)
+    generator = stream("calibration", calibration.seed)
+    states = _states(unet, scheduler, spec, calibration, images, generator, track)
+    advance = track("sites calibrated", len(spiking.neurons()))
+    calibrate(spiking, states.states, states.diffusion_timesteps, calibration, generator, advance, states.class_labels)
+    report = measure_fidelity(spiking, scheduler, calibration.seed, fidelity, track)
     if not torch.isfinite(torch.tensor([report.epsilon_error, report.epsilon_error_low_noise])).all():
         raise ConversionError("The converted network's output is not finite.")
     return Conversion(spiking, report)
@@ -92,31 +85,49 @@ def convert(
 def convert_to_folder(
     source: Source,
     output: Path,
-    spec: SpikeSpec,
-    calibration: CalibrationSpec,
-    seed: int = 0,
+    *,
+    spec: SpikeSpec | None = None,
+    calibration: CalibrationSpec | None = None,
     images: Tensor | None = None,
-    force: bool = False,
-    samples: int = 8,
+    writing: Writing | None = None,
     track: Track = silent,
-) -> ConversionReport:
-    """Convert and write a diffusers pipeline folder with report, pictures and model card.
+) -> Conversion:
+    """`convert`, and write a diffusers pipeline folder with report, pictures and model card.
+
+    Args:
+        source: an ANN with its scheduler, as `load_source` gives it.
+        output: the folder; it appears when it is complete, or not at all.
+        writing: pictures, and whether a folder is replaced.
 
     Raises:
         OutputError: the folder exists, or cannot be written.
-        ConversionError, UnsupportedLayerError: see `convert`.
+        ConversionError, UnsupportedLayerError, SpecError: see `convert`.
     """
-    with new_folder(output, force) as folder:
-        conversion = convert(source.unet, source.scheduler, spec, calibration, seed, images, track)
+    spec, calibration, writing = spec or SpikeSpec(), calibration or CalibrationSpec(), writing or Writing()
+    with new_folder(output, writing.force) as folder:
+        conversion = convert(
+            source.unet, source.scheduler, spec=spec, calibration=calibration, images=images, track=track
+        )
         data = "sampling states" if images is None else f"{len(images)} images"
-        provenance = {
-            "source": source.name,
-            "revision": source.revision,
-            "seed": seed,
-            "spiking": spec.to_dict(),
-            "calibration": asdict(calibration) | {"data": data},
-        }
+        settings = {"spiking": spec.to_dict(), "calibration": asdict(calibration) | {"data": data}}
+        done = entry("convert", settings, None, conversion.report.figures())
+        converted = Converted(conversion.unet, source.scheduler, source.name, source.revision, (done,))
         networks = {"ANN": source.unet, f"SNN, T = {spec.time_steps}": conversion.unet}
-        grids = sample_grids(networks, source.scheduler, samples, seed, track)
-        write_result(folder, conversion.unet, source.scheduler, provenance, conversion.report, grids)
-    return conversion.report
+        grids = sample_grids(networks, source.scheduler, writing, calibration.seed, track)
+        write_result(folder, converted, conversion.report, grids)
+    return conversion
+
+
+def _states(
+    unet: UNet2DModel, scheduler: Any, spec: SpikeSpec, calibration: CalibrationSpec, images: Tensor | None,
+    generator: torch.Generator, track: Track,
+) -> NoisyStates:  # fmt: skip
+    """What is calibrated on: the ANN's own sampling states, or ``images`` with noise."""
+    count = calibration.states
+    if images is None:
+        wanted = StatesSpec(count, spec.segments, CALIBRATION_STATES_PER_TRAJECTORY, calibration.sampler_steps)
+        return sampling_states(unet, scheduler, wanted, generator, track)
+    last = len(scheduler.alphas_cumprod)
+    diffusion_timesteps = spread_over(spec.segments, last, count, generator).to(unet.device)
+    states = noisy_images(images.to(unet.device), diffusion_timesteps, scheduler, generator)
+    return NoisyStates(states, diffusion_timesteps, draw_labels(unet, count, generator))

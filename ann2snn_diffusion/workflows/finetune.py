@@ -1,29 +1,44 @@
-"""The use case: a converted model is trained, measured before and after, and written as a folder of the same kind."""
+"""The use case: a converted model is trained, measured before and after, and written as a folder of the same kind.
+
+What the result folder holds is in `result_folder`; what lies beside it while training is under way, in `training`.
+"""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from diffusers import UNet2DModel
-from torch import nn
+from torch import Tensor, nn
 
-from ann2snn_diffusion.common.atomic_output import OutputError, new_file, new_folder, refuse_existing, refuse_file
+from ann2snn_diffusion.common.atomic_output import (
+    OutputError,
+    make_folder,
+    new_file,
+    new_folder,
+    refuse_existing,
+    refuse_file,
+)
 from ann2snn_diffusion.common.digest import digest
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Track, silent
-from ann2snn_diffusion.data.datasets import RealImages
-from ann2snn_diffusion.evaluation.fidelity import measure_fidelity
-from ann2snn_diffusion.evaluation.report import ConversionReport
+from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
+from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.loading import Converted
+from ann2snn_diffusion.models.provenance import entry
 from ann2snn_diffusion.reporting.image_grids import save_grids
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.checkpoint import checkpoints, find_checkpoint
-from ann2snn_diffusion.training.loop import Watch, require_images, train
+from ann2snn_diffusion.training.loop import Lesson, require_images, train
+from ann2snn_diffusion.training.run import TrainingRun, accelerator_for
 from ann2snn_diffusion.training.spec import TrainingSpec
-from ann2snn_diffusion.workflows.result_folder import sample_grids, write_result
+from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 
 VOLATILE = (
     "checkpointing_steps", "checkpoints_total_limit", "save_images_steps", "dataloader_num_workers", "synchronous",
@@ -37,110 +52,91 @@ class TeacherError(A2SError):
 
 @dataclass(frozen=True)
 class Finetuning:
-    """A trained network's errors to its teacher, before and after."""
+    """A trained network with its errors to its teacher, before and after."""
 
-    before: ConversionReport
-    after: ConversionReport
-    steps: int
+    unet: SpikingUNet2DModel
+    before: FidelityReport
+    after: FidelityReport
     seconds: float
     """Of training alone, over all runs that it took."""
+    identity: Mapping[str, Any]
+    """What the training was, JSON-ready."""
 
 
-def training_folder(output: Path) -> Path:
-    """Where checkpoints, logs and grids of samples are kept while ``output`` is in the making."""
-    return output.with_name(f"{output.name}-training")
-
-
-def finetune_to_folder(
-    converted: Converted,
-    output: Path,
-    spec: TrainingSpec,
-    accelerator: Accelerator,
-    teacher: UNet2DModel | None = None,
-    images: RealImages | None = None,
-    resume: str | None = None,
-    force: bool = False,
-    samples: int = 8,
+def finetune(
+    unet: SpikingUNet2DModel,
+    scheduler: Any,
+    *,
+    spec: TrainingSpec | None = None,
+    lesson: Lesson | None = None,
+    run: TrainingRun | None = None,
+    fidelity: FidelitySpec | None = None,
     track: Track = silent,
-    watch: Watch = lambda step, terms: None,
 ) -> Finetuning | None:
-    """Train a converted model and write the folder; None in all processes but the main one.
+    """Train a converted network toward its ANN by surrogate-gradient BPTT; ``unet`` itself is left as it is.
 
     Args:
-        teacher: by default the ANN that the model was converted from.
-        images: learn on noisy images instead of the sampler's own states.
-        resume: ``latest``, or a checkpoint of the same training.
+        unet: as `convert` makes it.
+        scheduler: the DDPM-family scheduler that the ANN was trained with.
+        lesson: another teacher, or images to learn on; by default the ANN that the network was converted from, on its
+            own sampling states.
+        run: process and device, and where checkpoints are kept; by default this process on the CPU, and nowhere.
+        fidelity: on how many states the network is measured before and after.
+        track: told of every stage and step.
+
+    Returns:
+        The trained network and its figures; None in all processes but the main one.
 
     Raises:
-        OutputError: ``output`` exists, or an earlier training's checkpoints do and ``resume`` is None.
-        SpecError: ``synchronous``, and the network's coding is not rate.
+        SpecError: ``synchronous``, and the network's coding is not rate; ``denoise`` without images.
         TeacherError: the teacher's images are of another shape.
-        TrainingError, ResumeError: see `train`.
+        TrainingError, ResumeError, OutputError: see `train`.
     """
-    refuse_existing(output, force)
-    require_images(spec, images)
-    working = training_folder(output)
-    refuse_file(working)
-    checkpoint = None if resume is None else find_checkpoint(working, resume)
-    if checkpoint is None and checkpoints(working):
-        raise OutputError(
-            f"{working}: has checkpoints of an earlier training; go on with --resume-from-checkpoint latest, "
-            "or remove the folder."
-        )
-    unet = converted.unet
-    if spec.learned_step_weights:
-        unet = unet.with_spec(dataclasses.replace(unet.spec, learned_step_weights=True))
-    result_spec = dataclasses.replace(unet.spec, schedule="synchronous") if spec.synchronous else unet.spec
-    ann = teacher or unet.ann()
-    require_teacher(unet, ann)
-    run = {
-        "model": digest(unet)[:16],
-        "teacher": digest(ann)[:16],
-        "data": "sampling states" if images is None else images.digest[:16],
-        "processes": accelerator.num_processes,
-        **{name: value for name, value in dataclasses.asdict(spec).items() if name not in VOLATILE},
-    }
-    nn.Module.to(unet, accelerator.device)
-    nn.Module.to(ann, accelerator.device)
-    try:
-        working.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{working} cannot be created: {error.strerror or error}.") from error
-    before, grids = None, {}
+    spec = spec or TrainingSpec()
+    lesson, run = lesson or Lesson(unet.ann(), scheduler), run or TrainingRun(accelerator_for(spec))
+    require_images(spec, lesson.images)
+    require_teacher(unet, lesson.ann)
+    result_spec = _result_spec(unet.spec, spec)
+    learning, accelerator = _copy_that_learns(unet, spec), run.accelerator
+    identity = training_identity(learning, lesson, spec, accelerator)
+    nn.Module.to(learning, accelerator.device)
+    nn.Module.to(lesson.ann, accelerator.device)
+    before = None
     if accelerator.is_main_process:
-        untrained = unet.with_spec(result_spec)
-        before = measure_fidelity(untrained, converted.scheduler, spec.seed, track)
-        networks = {"ANN": ann, "SNN before": untrained}
-        grids = sample_grids(networks, converted.scheduler, samples, spec.seed, track)
+        before = measure_fidelity(learning.with_spec(result_spec), scheduler, spec.seed, fidelity, track)
     accelerator.init_trackers("tensorboard")
-
-    def look(step: int) -> None:
-        drawn = sample_grids({f"SNN, step {step}": unet}, converted.scheduler, samples, spec.seed)
-        with new_file(working / f"samples-{step:06d}.png") as file:
-            save_grids(file, grids | drawn)
-
-    train(
-        unet, ann, converted.scheduler, spec, working, accelerator, run, images, checkpoint, watch,
-        look if samples else lambda step: None,
-    )  # fmt: skip
+    seconds = train(learning, lesson, spec, run, identity=identity, track=track)
     accelerator.end_training()
     if before is None:
         return None
-    trained = unet.with_spec(result_spec)
-    after = measure_fidelity(trained, converted.scheduler, spec.seed, track)
-    result = Finetuning(before, after, spec.steps, training_seconds(working))
-    provenance = {
-        "source": converted.name,
-        "revision": converted.revision,
-        "seed": spec.seed,
-        "spiking": dict(trained.config["spiking"]),
-        "training": run | {"seconds": round(result.seconds, 1), "device": str(accelerator.device)},
-        "before": {name: getattr(before, name) for name in ("epsilon_error", "epsilon_error_low_noise", "firing_rate")},
+    trained = learning.with_spec(result_spec)
+    after = measure_fidelity(trained, scheduler, spec.seed, fidelity, track)
+    return Finetuning(trained, before, after, seconds, identity)
+
+
+def training_identity(
+    unet: SpikingUNet2DModel, lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator
+) -> dict[str, Any]:
+    """What a training is, JSON-ready: a run that resumes it must agree."""
+    return {
+        "model": digest(unet)[:16],
+        "teacher": digest(lesson.ann)[:16],
+        "data": "sampling states" if lesson.images is None else lesson.images.digest[:16],
+        "processes": accelerator.num_processes,
+        **{name: value for name, value in dataclasses.asdict(spec).items() if name not in VOLATILE},
     }
-    grids |= sample_grids({"SNN after": trained}, converted.scheduler, samples, spec.seed, track)
-    with new_folder(output, force) as folder:
-        write_result(folder, trained, converted.scheduler, provenance, after, grids)
-    return result
+
+
+def _copy_that_learns(unet: SpikingUNet2DModel, spec: TrainingSpec) -> SpikingUNet2DModel:
+    if spec.learned_step_weights and not unet.spec.learned_step_weights:
+        return unet.with_spec(dataclasses.replace(unet.spec, learned_step_weights=True))
+    return copy.deepcopy(unet)
+
+
+def _result_spec(spiking: SpikeSpec, spec: TrainingSpec) -> SpikeSpec:
+    learned = spiking.learned_step_weights or spec.learned_step_weights
+    schedule = "synchronous" if spec.synchronous else spiking.schedule
+    return dataclasses.replace(spiking, learned_step_weights=learned, schedule=schedule)
 
 
 def require_teacher(unet: UNet2DModel, ann: UNet2DModel) -> None:
@@ -156,7 +152,76 @@ def require_teacher(unet: UNet2DModel, ann: UNet2DModel) -> None:
             )
 
 
-def training_seconds(working: Path) -> float:
-    """Seconds that the steps took which led to the result, from loss.jsonl."""
-    lines = [json.loads(line) for line in (working / "loss.jsonl").read_text().splitlines()]
-    return sum({line["step"]: line["seconds"] for line in lines}.values())
+def training_folder(output: Path) -> Path:
+    """Where checkpoints, logs and grids of samples are kept while ``output`` is in the making."""
+    return output.with_name(f"{output.name}-training")
+
+
+def finetune_to_folder(
+    converted: Converted,
+    output: Path,
+    *,
+    spec: TrainingSpec | None = None,
+    lesson: Lesson | None = None,
+    run: TrainingRun | None = None,
+    writing: Writing | None = None,
+    track: Track = silent,
+) -> Finetuning | None:
+    """`finetune` a converted model, and write a folder of the same kind; None in all processes but the main one.
+
+    Args:
+        output: the folder; checkpoints, logs and grids of samples go to `training_folder` (output).
+        run: process and device, and where to go on from.
+        writing: pictures, and whether a folder is replaced.
+
+    Raises:
+        OutputError: ``output`` exists, or an earlier training's checkpoints do and ``run`` does not resume.
+        SpecError, TeacherError, TrainingError, ResumeError: see `finetune`.
+    """
+    spec, writing = spec or TrainingSpec(), writing or Writing()
+    refuse_existing(output, writing.force)
+    lesson = lesson or Lesson(converted.unet.ann(), converted.scheduler)
+    require_images(spec, lesson.images)
+    require_teacher(converted.unet, lesson.ann)
+    untrained = converted.unet.with_spec(_result_spec(converted.unet.spec, spec))
+    working = training_folder(output)
+    run = run or TrainingRun(accelerator_for(spec, working))
+    _make_training_folder(working, run.resume)
+    grids: dict[str, Tensor] = {}
+    if run.accelerator.is_main_process:
+        for network in (lesson.ann, untrained):
+            nn.Module.to(network, run.accelerator.device)
+        networks = {"ANN": lesson.ann, "SNN before": untrained}
+        grids = sample_grids(networks, converted.scheduler, writing, spec.seed, track)
+
+    def look(done: int, network: SpikingUNet2DModel) -> None:
+        if writing.samples:
+            drawn = sample_grids({f"SNN, step {done}": network}, converted.scheduler, writing, spec.seed)
+            with new_file(working / f"samples-{done:06d}.png") as file:
+                save_grids(file, grids | drawn)
+
+    run = dataclasses.replace(run, folder=working, look=look)
+    found = finetune(converted.unet, converted.scheduler, spec=spec, lesson=lesson, run=run, track=track)
+    if found is None:
+        return None
+    grids |= sample_grids({"SNN after": found.unet}, converted.scheduler, writing, spec.seed, track)
+    settings = dataclasses.asdict(spec) | dict(found.identity) | {
+        "seconds": round(found.seconds, 1), "device": str(run.accelerator.device), "spiking": found.unet.spec.to_dict(),
+    }  # fmt: skip
+    done = entry("finetune", settings, found.before.figures(), found.after.figures())
+    trained = dataclasses.replace(converted, unet=found.unet, provenance=(*converted.provenance, done))
+    with new_folder(output, writing.force) as folder:
+        write_result(folder, trained, found.after, grids)
+    return found
+
+
+def _make_training_folder(working: Path, resume: str | None) -> None:
+    """Make the folder of a training, and see that what is in it and what is asked for agree."""
+    refuse_file(working)
+    if resume is not None:
+        find_checkpoint(working, resume)
+    elif checkpoints(working):
+        raise OutputError(
+            f"{working}: has checkpoints of an earlier training; go on with `resume` latest, or remove the folder."
+        )
+    make_folder(working)

@@ -2,98 +2,84 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import copy
+import dataclasses
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from torch import Tensor
 
-from ann2snn_diffusion.common.atomic_output import OutputError, refuse_existing, refuse_file
+from ann2snn_diffusion.common.atomic_output import OutputError, make_folder, new_folder, refuse_existing
 from ann2snn_diffusion.common.digest import digest
-from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.data.datasets import RealImages
-from ann2snn_diffusion.diffusion.sampling import scheduler_settings
-from ann2snn_diffusion.evaluation.noise_levels import LEVEL_STARTS
+from ann2snn_diffusion.diffusion.sampling import NotFiniteError, scheduler_settings
+from ann2snn_diffusion.evaluation.fidelity import measure_fidelity
+from ann2snn_diffusion.evaluation.noise_strata import strata_below
 from ann2snn_diffusion.evaluation.real_data import RealData
-from ann2snn_diffusion.evaluation.spike_count import spikes_per_image
 from ann2snn_diffusion.models.loading import Converted
-from ann2snn_diffusion.search.journal import Evaluation, append, open_journal
-from ann2snn_diffusion.search.objectives import (
-    JUDGED,
-    SEARCHED,
-    Objective,
-    States,
-    objective_of,
-    require_possible,
-    sampling_states,
-)
-from ann2snn_diffusion.search.optimizers import OPTIMIZERS, Point
+from ann2snn_diffusion.models.provenance import entry
+from ann2snn_diffusion.reporting.search_plots import plot_curve, plot_map, plot_trade_off
+from ann2snn_diffusion.search.journal import Trial, open_journal
+from ann2snn_diffusion.search.objectives import objective_of, require_possible, states_of
+from ann2snn_diffusion.search.result import Search, stored_guidance
 from ann2snn_diffusion.search.spec import SearchSpec
-from ann2snn_diffusion.search.verdict import Verdict, cost, judge
+from ann2snn_diffusion.search.trials import Bench, Notebook, SearchError, everywhere, search_factors
+from ann2snn_diffusion.search.verdict import cost, judge
 from ann2snn_diffusion.spiking.guidance import groups_with_sites
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, architecture
-
-DIGITS = 6
-"""Decimals of a factor."""
-
-Watch = Callable[[int, dict[str, float]], None]
-"""Told after every evaluation how many there are, and what the best of them is."""
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog, architecture
+from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 
 
-class SearchError(A2SError):
-    """A search that cannot be carried out."""
+def search_thresholds(
+    unet: SpikingUNet2DModel,
+    scheduler: Any,
+    *,
+    spec: SearchSpec | None = None,
+    data: RealData | RealImages | None = None,
+    journal: Path | None = None,
+    process: PartialState | None = None,
+    track: Track = silent,
+) -> Search:
+    """Search the threshold guidance of a converted network (SDDPM, arXiv 2306.17046, §4.3); ``unet`` is left as it is.
 
+    Args:
+        unet: as `convert` makes it; a guidance that it has already is set aside.
+        scheduler: the DDPM-family scheduler that the ANN was trained with.
+        spec: which factors are tried, and what they are judged by.
+        data: for fid and kid, features of real images; for denoise, images.
+        journal: file that every trial is added to; if there is one, the search goes on from there. None: nowhere.
+        process: one of several that share the drawing; all of them get the result.
 
-class _BudgetSpentError(Exception):
-    pass
-
-
-@dataclass(frozen=True)
-class Search:
-    """All that was tried, and what came of it."""
-
-    objective: str
-    groups: tuple[str, ...]
-    evaluations: tuple[Evaluation, ...]
-    """In the order of trial; the first is factor 1."""
-    winner: Evaluation
-    verdict: Verdict | None
-    """None where nothing tried was better than factor 1."""
-    identity: dict[str, Any]
-    """All that values depend on."""
-
-    @property
-    def guidance(self) -> dict[str, float]:
-        """What is stored: the winner's factors, or factor 1."""
-        wins = self.verdict is not None and self.verdict.wins
-        return self.winner.guidance if wins else self.evaluations[0].guidance
-
-    def relative_value(self, evaluation: Evaluation) -> float:
-        """The objective over that at factor 1, which is 1 even where a KID is negative."""
-        base = self.evaluations[0].value
-        return 1 + (evaluation.value - base) / abs(base)
-
-    def relative_spikes(self, evaluation: Evaluation) -> float:
-        """Spikes over those at factor 1."""
-        return evaluation.spikes / max(self.evaluations[0].spikes, 1)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {
-            "objective": self.objective,
-            "groups": list(self.groups),
-            "identity": self.identity,
-            "winner": self.winner.to_json(),
-            "verdict": None if self.verdict is None else self.verdict.to_dict(),
-            "stored": self.guidance,
-            "evaluations": [evaluation.to_json() for evaluation in self.evaluations],
-        }
+    Raises:
+        JournalError: the journal there is of another search.
+        OutputError: the journal cannot be written.
+        ObjectiveError, SamplingError: the objective cannot be computed from what there is.
+        SearchError: the unguided network gives nothing finite; no site in any of the groups; a grid beyond the budget.
+    """
+    spec, process = spec or SearchSpec(), process or PartialState()
+    require_possible(scheduler, spec, data)
+    groups = _groups(unet, scheduler, spec)
+    unet = copy.deepcopy(unet)
+    unet.guidance = 1.0
+    identity = _identity(unet, scheduler, spec, data)
+    known = {} if journal is None else everywhere(lambda: _opened(journal, identity), process)
+    states = states_of(unet, scheduler, spec, "searched", track)
+    objective = objective_of(unet, scheduler, spec, "searched", states if data is None else data, process)
+    counted = states.part(slice(len(strata_below(len(scheduler.alphas_cumprod)))))
+    trials = search_factors(Bench(unet, objective, counted), groups, spec, Notebook(known, journal, process), track)
+    base = trials[0]
+    winner = min(trials, key=lambda trial: cost(trial, base, spec.energy))
+    verdict = None
+    if cost(winner, base, spec.energy) < cost(base, base, spec.energy):
+        others = states_of(unet, scheduler, spec, "judged", track) if data is None else data
+        held_out = objective_of(unet, scheduler, spec, "judged", others, process)
+        verdict = judge(unet, held_out, base, winner, spec, track)
+    unet.guidance = stored_guidance(base, winner, verdict)
+    return Search(unet, objective.name, groups, tuple(trials), winner, verdict, identity)
 
 
 def search_folder(output: Path) -> Path:
@@ -101,161 +87,121 @@ def search_folder(output: Path) -> Path:
     return output.with_name(f"{output.name}-search")
 
 
-def search_thresholds(
+def search_thresholds_to_folder(
     converted: Converted,
     output: Path,
-    spec: SearchSpec,
-    process: PartialState,
-    real: RealData | None = None,
-    images: RealImages | None = None,
-    force: bool = False,
+    *,
+    spec: SearchSpec | None = None,
+    data: RealData | RealImages | None = None,
+    process: PartialState | None = None,
+    writing: Writing | None = None,
     track: Track = silent,
-    watch: Watch = lambda count, best: None,
 ) -> Search:
-    """Search the guidance of a converted model, and set it.
+    """`search_thresholds` of a converted model, and write a folder of the same kind, with all trials and plots.
 
     Args:
-        output: the journal is kept beside it; if there is one, the search goes on from there.
-        real: for fid and kid.
-        images: for denoise.
+        output: the folder; the journal goes to `search_folder` (output).
+        writing: pictures, and whether a folder is replaced.
 
     Raises:
-        OutputError: ``output`` exists, or the journal cannot be written.
-        JournalError: the journal there is of another search.
-        ObjectiveError, SamplingError: the objective cannot be computed from what there is.
-        SearchError: the unguided network gives nothing finite; no site in any of the groups; a grid beyond the budget.
+        OutputError: ``output`` exists, or cannot be written; a model is where the journal belongs.
+        JournalError, ObjectiveError, SamplingError, SearchError: see `search_thresholds`.
     """
-    refuse_existing(output, force)
-    require_possible(converted, spec, real, images)
+    spec, process, writing = spec or SearchSpec(), process or PartialState(), writing or Writing()
+    refuse_existing(output, writing.force)
+    require_possible(converted.scheduler, spec, data)
+    _groups(converted.unet, converted.scheduler, spec)
     working = search_folder(output)
-    refuse_file(working)
-    unet = converted.unet
-    unet.guidance = 1.0
-    names = _groups(converted, spec)
-    objective = objective_of(converted, spec, SEARCHED, process, real, images, track)
-    counted = sampling_states(unet, converted.scheduler, len(LEVEL_STARTS), spec.seed, SEARCHED, silent)
-    identity = _identity(converted, spec, real, images)
-    known = _everywhere(lambda: _opened(working, identity), process)
-    evaluations = _try(unet, objective, counted, names, spec, known, working / "journal.jsonl", process, watch)
-    base = evaluations[0]
-    winner = min(evaluations, key=lambda evaluation: cost(evaluation, base, spec.energy))
-    verdict = None
-    if cost(winner, base, spec.energy) < cost(base, base, spec.energy):
-        held_out = objective_of(converted, spec, JUDGED, process, real, images, track)
-        verdict = judge(unet, held_out, base, winner, spec, track)
-    search = Search(objective.name, names, tuple(evaluations), winner, verdict, identity)
-    unet.guidance = search.guidance
+    everywhere(lambda: _make_search_folder(working), process)
+    search = search_thresholds(
+        converted.unet, converted.scheduler, spec=spec, data=data, journal=working / "journal.jsonl", process=process,
+        track=track,
+    )  # fmt: skip
+    if process.is_main_process:
+        _write(converted, search, spec, output, writing, track)
     return search
 
 
-def _try(
-    unet: SpikingUNet2DModel,
-    objective: Objective,
-    counted: States,
-    names: tuple[str, ...],
-    spec: SearchSpec,
-    known: dict[str, Evaluation],
-    journal: Path,
-    process: PartialState,
-    watch: Watch,
-) -> list[Evaluation]:
-    """Everything that the optimizer asks for within the budget, each once, factor 1 first."""
-    tried: dict[str, Evaluation] = {}
-    low, high = spec.bounds
-
-    def evaluate(factors: dict[str, float]) -> Evaluation:
-        started = time.perf_counter()
-        unet.guidance = factors
-        value = objective.value(objective.draw(unet))
-        spikes = spikes_per_image(unet, counted.states, counted.diffusion_timesteps, counted.class_labels)
-        return Evaluation(factors, value, spikes, round(time.perf_counter() - started, 3))
-
-    def at(position: Point) -> float:
-        factors = [round(float(low + part * (high - low)), DIGITS) for part in position]
-        asked = Evaluation(dict(zip(names, factors, strict=True)), math.nan, 0, 0)
-        if asked.key not in tried:
-            spent = spec.minutes and sum(one.seconds for one in tried.values()) > 60 * spec.minutes
-            if len(tried) >= spec.evaluations or spent:
-                raise _BudgetSpentError
-            if asked.key not in known:
-                found = evaluate(asked.guidance)
-                # One process's clock and last bits count for all, so that all ask for the same points.
-                known[asked.key] = _everywhere(lambda: append(journal, found), process)
-            tried[asked.key] = known[asked.key]
-            base = next(iter(tried.values()))
-            best = min(tried.values(), key=lambda one: cost(one, base, spec.energy))
-            watch(len(tried), {"at 1": base.value, "best": best.value})
-        base = next(iter(tried.values()))
-        if not math.isfinite(base.value) or not base.value:
-            raise SearchError(f"{objective.name} at factor 1 is {base.value}: there is nothing to compare with.")
-        return cost(tried[asked.key], base, spec.energy)
-
-    start = np.full(len(names), (1 - low) / (high - low))
-    watch(0, {})
-    try:
-        at(start)
-        OPTIMIZERS[spec.chosen_optimizer](at, start, spec.evaluations, spec.seed)
-    except _BudgetSpentError:
-        pass
-    return list(tried.values())
+def _write(
+    converted: Converted, search: Search, spec: SearchSpec, output: Path, writing: Writing, track: Track
+) -> None:
+    scheduler = converted.scheduler
+    report = measure_fidelity(search.unet, scheduler, spec.seed, track=track)
+    grids = _pictures(search, scheduler, writing, spec.seed, track)
+    settings = dataclasses.asdict(spec) | {
+        "optimizer": spec.chosen_optimizer, "count": spec.searched, "held_out": spec.judged,
+        "stored": search.guidance, "identity": search.identity,
+    }  # fmt: skip
+    base = search.trials[0]
+    done = entry("search-thresholds", settings, {search.objective: base.value, "spikes": base.spikes},
+                {"verdict": search.to_dict()["verdict"], **report.figures()})  # fmt: skip
+    guided = dataclasses.replace(converted, unet=search.unet, provenance=(*converted.provenance, done))
+    with new_folder(output, writing.force) as folder:
+        write_result(folder, guided, report, grids)
+        content = {"settings": settings | {"versions": done["versions"]}, **search.to_dict()}
+        (folder / "threshold_search.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        title = f"{converted.name}, {search.unet.spec.coding}, T = {search.unet.spec.time_steps}: {search.objective}"
+        (plot_map if len(search.groups) > 1 else plot_curve)(folder / "search.png", search, title)
+        plot_trade_off(folder / "trade_off.png", search, title)
 
 
-def _groups(converted: Converted, spec: SearchSpec) -> tuple[str, ...]:
+def _pictures(search: Search, scheduler: Any, writing: Writing, seed: int, track: Track) -> dict[str, Tensor]:
+    """Grids of samples by title; a grid less where a sample is not finite, not a result less."""
+    guided = copy.deepcopy(search.unet)
+    grids: dict[str, Tensor] = {}
+
+    def add(title: str, trial: Trial) -> None:
+        guided.guidance = trial.guidance
+        with suppress(NotFiniteError):
+            grids.update(sample_grids({title: guided}, scheduler, writing, seed, track))
+
+    with analog(guided):
+        add("ANN", search.trials[0])
+    add("SNN, factor 1", search.trials[0])
+    add("SNN, the winner's factors", search.winner)
+    return grids
+
+
+def _groups(unet: SpikingUNet2DModel, scheduler: Any, spec: SearchSpec) -> tuple[str, ...]:
     if not spec.by:
         return ("all",)
-    unet, scheduler = converted.unet, converted.scheduler
-    last = len(scheduler.alphas_cumprod)  # pyright: ignore[reportAttributeAccessIssue]
-    found = groups_with_sites(spec.by, unet.neurons(), unet.spec.segments, last)
+    found = groups_with_sites(spec.by, unet.neurons(), unet.spec.segments, len(scheduler.alphas_cumprod))
     if not found:
         raise SearchError(f"by = {', '.join(spec.by)}: this model has no site in any of these groups.")
     fewest = 2 ** len(found) + 1
     if spec.optimizer == "grid" and spec.evaluations < fewest:
         raise SearchError(
             f"evaluations = {spec.evaluations}: a grid of {len(found)} factors needs at least {fewest}; "
-            "choose another --optimizer, or fewer groups."
+            "choose another `optimizer`, or fewer groups."
         )
     return tuple(found)
 
 
 def _identity(
-    converted: Converted, spec: SearchSpec, real: RealData | None, images: RealImages | None
+    unet: SpikingUNet2DModel, scheduler: Any, spec: SearchSpec, data: RealData | RealImages | None
 ) -> dict[str, Any]:
     """All that values depend on; what else a SearchSpec has may differ when a search goes on."""
-    unet, scheduler = converted.unet, converted.scheduler
     settings = {
         "architecture": architecture(unet), "spiking": unet.config["spiking"], "scheduler": type(scheduler).__name__,
         "noise": scheduler_settings(scheduler),
     }  # fmt: skip
     identity = {"model": digest(unet, **settings)[:16], "device": unet.device.type, "objective": spec.objective}
     identity |= {"count": spec.searched, "batch_size": spec.batch_size, "seed": spec.seed}
-    if images is not None:
-        identity |= {"data": images.name, "data_digest": images.digest[:16]}
-    if real is not None:
-        data = digest(real.network.network, reference=real.reference.mean.tolist())[:16]
-        identity |= {"data": real.reference.name, "features": real.network.name, "data_digest": data}
+    identity |= {"sampler_steps": spec.sampler_steps}
+    if isinstance(data, RealImages):
+        identity |= {"data": data.name, "data_digest": data.digest[:16]}
+    if isinstance(data, RealData):
+        key = digest(data.network.network, reference=data.reference.mean.tolist())[:16]
+        identity |= {"data": data.reference.name, "features": data.network.name, "data_digest": key}
         identity |= {"sampler": spec.scheduler, "steps": spec.steps}
     return identity
 
 
-def _opened(working: Path, identity: Mapping[str, Any]) -> dict[str, Evaluation]:
+def _opened(journal: Path, identity: dict[str, Any]) -> dict[str, Trial]:
+    return {trial.key: trial for trial in open_journal(journal, identity)}
+
+
+def _make_search_folder(working: Path) -> None:
     if (working / "model_index.json").exists():
-        raise OutputError(f"{working} is a model; its name is taken for this search's journal: choose another output.")
-    try:
-        working.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{working} cannot be created: {error.strerror or error}.") from error
-    return {evaluation.key: evaluation for evaluation in open_journal(working / "journal.jsonl", identity)}
-
-
-def _everywhere(make: Callable[[], Any], process: PartialState) -> Any:
-    """What ``make`` gives in the main process, in all processes; an error that a user can mend, too."""
-    made: list[Any] = [None]
-    if process.is_main_process:
-        try:
-            made = [make()]
-        except A2SError as error:
-            made = [error]
-    broadcast_object_list(made)
-    if isinstance(made[0], A2SError):
-        raise made[0]
-    return made[0]
+        raise OutputError(f"{working} is a model, and its name that of this search's journal: choose another `output`.")
+    make_folder(working)

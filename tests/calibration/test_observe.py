@@ -21,6 +21,19 @@ def test_visitors_are_gone_after_an_error() -> None:
     assert layer(torch.tensor(2.0)).item() == 2
 
 
+class Pair(nn.Module):
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return first, second
+
+
+def test_a_site_may_be_called_by_name_and_hand_on_several_things() -> None:
+    layer, seen = Pair(), []
+    one, two = torch.tensor(1.0), torch.tensor(2.0)
+    with visiting([(layer, seen.append)], [(layer, lambda value, output: seen.extend([value, output]))]):
+        layer(first=one, second=two)
+    assert seen == [one, one, (one, two)]
+
+
 @pytest.mark.parametrize(("shape", "dim"), [((2, 3, 4, 5), 1), ((2, 7, 3), -1)])
 def test_rows_are_channel_vectors_of_real_positions(
     generator: torch.Generator, shape: tuple[int, ...], dim: int

@@ -10,9 +10,9 @@ from diffusers import DDPMPipeline, DDPMScheduler
 from PIL import Image
 
 from ann2snn_diffusion.models.loading import Source
-from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
-from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.workflows.convert import convert_to_folder
+from ann2snn_diffusion.workflows.result_folder import Writing
 from tests.ann2snn_diffusion.cli.test_convert import run
 from tests.conftest import build_unet
 
@@ -25,7 +25,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     DDPMPipeline(unet, scheduler).save_pretrained(folder / "ddpm")  # pyright: ignore[reportArgumentType]
     source = Source(unet, scheduler, "ddpm")  # pyright: ignore[reportArgumentType]
     quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
-    convert_to_folder(source, folder / "snn", SpikeSpec(), quick, samples=0)
+    convert_to_folder(source, folder / "snn", calibration=quick, writing=Writing(samples=0))
     return folder
 
 
@@ -40,14 +40,16 @@ def images_of(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.safetensors"))}
 
 
+@pytest.mark.slow
 def test_evaluate_writes_figures_and_plots(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    arguments = ["evaluate", "snn", "-n", "5", "--steps", "2", "--plots", "plots"]
+    (tmp_path / "mine.toml").write_text("[run]\nseed = 3\n[evaluation]\nsteps = 2\ncount = 6\n")
+    arguments = ["evaluate", "snn", "-n", "5", "--recipe", "mine.toml", "--plots", "plots"]
     assert run(monkeypatch, *arguments) == 0
     assert "relative ε error" in capsys.readouterr().out
     written = json.loads((tmp_path / "snn-evaluation" / "evaluation.json").read_text())
-    assert written["settings"]["count"] == 5
+    assert [written["settings"][name] for name in ("count", "steps", "seed")] == [5, 2, 3]
     assert written["distribution"] is None
     assert (tmp_path / "plots" / "error.png").read_bytes()[1:4] == b"PNG"
     images = images_of(tmp_path / "snn-evaluation")
@@ -56,6 +58,7 @@ def test_evaluate_writes_figures_and_plots(
     assert json.loads((tmp_path / "snn-evaluation" / "evaluation.json").read_text()) == written
 
 
+@pytest.mark.slow
 def test_two_processes_draw_the_images_of_one(tmp_path: Path) -> None:
     command = ["-m", "ann2snn_diffusion.cli", "evaluate", "snn", "-n", "5", "--steps", "2", "--batch-size", "2", "-o"]
     # On CPUs, accelerate launch starts one process, whatever it is asked for.
@@ -78,9 +81,10 @@ def test_two_processes_draw_the_images_of_one(tmp_path: Path) -> None:
     [
         (["absent"], "no unet/config.json"),
         (["ddpm"], "convert it first"),
-        (["snn", "-n", "0"], "count = 0"),
+        (["snn", "-n", "-1"], "--count -1: expected a whole number from 0"),
+        (["snn", "--recipe", "fashion-mnist"], "is for a2s convert and a2s finetune, not for a2s evaluate"),
         (["snn", "--scheduler", "magic"], "scheduler = 'magic'"),
-        (["snn", "--features", "inception"], "features = 'inception': expected --data beside it"),
+        (["snn", "--features", "inception"], "--features inception: expected --data beside it"),
         (["snn", "--data", "cifar10", "--features", "vgg"], "features = 'vgg'"),
         (["snn", "--data", "folder", "--features", "fashion-mnist"], "made for 1 × 32 × 32"),
         (["snn", "--data", "few", "--inception-weights", "none.pth"], "none.pth: not readable"),

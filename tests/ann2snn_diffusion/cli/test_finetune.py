@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 
 import ann2snn_diffusion
 from ann2snn_diffusion.models.loading import Source
-from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.workflows.convert import convert_to_folder
+from ann2snn_diffusion.workflows.result_folder import Writing
 from tests.ann2snn_diffusion.cli.test_convert import run
 from tests.conftest import build_unet
 
@@ -37,7 +38,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
     plain = SpikeSpec(time_steps=2, segments=(0,))
     for name, spec in {"snn": plain, "rate": replace(plain, coding="rate")}.items():
-        convert_to_folder(source, folder / name, spec, quick, samples=0)
+        convert_to_folder(source, folder / name, spec=spec, calibration=quick, writing=Writing(samples=0))
     return folder
 
 
@@ -55,6 +56,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
 
 
+@pytest.mark.slow
 def test_the_result_is_a_pipeline_folder_whose_report_compares_before_and_after(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -66,9 +68,12 @@ def test_the_result_is_a_pipeline_folder_whose_report_compares_before_and_after(
     report = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())
     converted = json.loads((tmp_path / "snn" / "conversion_report.json").read_text())
     assert report["source"] == converted["source"] == "ddpm"
-    assert report["seed"] == report["training"]["seed"] == 5
-    assert report["training"]["steps"] == 3
-    assert report["before"]["epsilon_error"] > 0
+    assert report["provenance"][0] == converted["provenance"][0]
+    training = report["provenance"][1]
+    assert training["command"] == "finetune"
+    assert (training["settings"]["seed"], training["settings"]["steps"]) == (5, 3)
+    assert training["before"]["epsilon_error"] > 0
+    assert training["after"]["epsilon_error"] == report["epsilon_error"]
     assert len(report["sites"]) == len(converted["sites"])
     assert "Fine-tuned for 3 steps of 4 states" in (tmp_path / "snn-ft" / "README.md").read_text()
     for picture in (tmp_path / "snn-ft" / "samples.png", tmp_path / "snn-ft-training" / "samples-000002.png"):
@@ -84,6 +89,7 @@ def test_the_result_is_a_pipeline_folder_whose_report_compares_before_and_after(
     assert any(name.endswith("amplitudes") for name in weights_of(tmp_path / "snn-ft-ft"))
 
 
+@pytest.mark.slow
 def test_what_was_trained_layerwise_can_be_handed_out_synchronous(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -98,9 +104,10 @@ def test_what_was_trained_layerwise_can_be_handed_out_synchronous(
     trained = json.loads((tmp_path / "layerwise" / "conversion_report.json").read_text())
     for measured in ("epsilon_error", "epsilon_error_low_noise"):
         assert report[measured] != trained[measured]
-        assert report["before"][measured] != trained["before"][measured]
+        assert report["provenance"][1]["before"][measured] != trained["provenance"][1]["before"][measured]
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_resumed_it_gives_the_weights_of_an_uninterrupted_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -121,6 +128,7 @@ def test_killed_at_any_moment_and_resumed_it_gives_the_weights_of_an_uninterrupt
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     command = [
         "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "ann2snn_diffusion.cli",
@@ -131,12 +139,13 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count("relative ε error, all diffusion timesteps") == 1
     report = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())
-    assert report["training"]["processes"] == 2
+    assert report["provenance"][-1]["settings"]["processes"] == 2
     rollouts = sorted((tmp_path / "snn-ft-training" / "checkpoint-000002").glob("rollout-*"))
     first, second = (load_file(file)["states"] for file in rollouts)
     assert not torch.equal(first, second)
 
 
+@pytest.mark.slow
 def test_from_random_weights_on_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for index in range(6):
@@ -158,16 +167,19 @@ def test_from_random_weights_on_images(monkeypatch: pytest.MonkeyPatch, tmp_path
         (["ddpm"], "convert it first"),
         (["snn", "--teacher", "absent"], "absent"),
         (["snn", "--teacher", "larger"], "teacher: sample_size is 16, the spiking U-Net has 8"),
-        (["snn", "--denoise", "1"], "denoise = 1.0: expected 0 without --data"),
+        (["snn", "--denoise", "1"], "--denoise 1: expected 0 without --data"),
         (["snn", "--data", "absent"], "expected a folder of images or one of"),
         (["snn", "--synchronous"], "expected rate beside the synchronous schedule"),
-        (["snn", "--steps", "0"], "steps = 0: expected a whole number from 1"),
-        (["snn", "--resume-from-checkpoint", "latest"], "no checkpoint to resume from"),
+        (["snn", "--steps", "0"], "--steps 0: expected a whole number from 1"),
+        (
+            ["snn", "--resume-from-checkpoint", "latest"],
+            "resume from; start without --resume-from-checkpoint",
+        ),
         (["snn", "--resume-from-checkpoint", "checkpoint-000001"], "no checkpoint; expected latest"),
         (["snn", "-o", "ddpm"], "exists already"),
         (["snn", "-o", "ddpm/model_index.json/out"], "is a file"),
         (["snn", "--recipe", "absent"], "no such file or recipe"),
-        (["snn", "--device", "cuda:7"], "not usable here"),
+        (["snn", "--device", "cuda:7"], "usable here"),
     ],
 )
 def test_bad_input_gets_one_clear_line_and_leaves_nothing(

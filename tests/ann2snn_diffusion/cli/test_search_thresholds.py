@@ -19,10 +19,11 @@ from ann2snn_diffusion import SpikingUNet2DModel, cli
 from ann2snn_diffusion.diffusion.sampling import NotFiniteError
 from ann2snn_diffusion.models.loading import Source
 from ann2snn_diffusion.search.objectives import Objective
-from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.workflows import search_thresholds as threshold_search
 from ann2snn_diffusion.workflows.convert import convert_to_folder
+from ann2snn_diffusion.workflows.result_folder import Writing
 from tests.ann2snn_diffusion.cli.test_convert import run
 from tests.conftest import build_unet
 
@@ -37,7 +38,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     DDPMPipeline(build_unet(), scheduler).save_pretrained(folder / "ddpm")  # pyright: ignore[reportArgumentType]
     source = Source(build_unet(), scheduler, "ddpm")  # pyright: ignore[reportArgumentType]
     quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
-    convert_to_folder(source, folder / "snn", SpikeSpec(segments=(0, 300)), quick, samples=0)
+    convert_to_folder(
+        source, folder / "snn", spec=SpikeSpec(segments=(0, 300)), calibration=quick, writing=Writing(samples=0)
+    )
     (folder / "images").mkdir()
     generator = np.random.default_rng(0)
     for index in range(20):
@@ -49,7 +52,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ann2snn_diffusion.search.objectives.SAMPLER_STEPS", 3)
     for place in folders.iterdir():
         (tmp_path / place.name).symlink_to(place)
     yield
@@ -137,7 +139,7 @@ def test_samples_that_are_not_finite_cost_a_picture_not_the_result(
     plant(monkeypatch, 0.95)
 
     def draw(unet: Any, *_: object, **__: object) -> torch.Tensor:
-        if unet.config.get("spiking"):
+        if not unet.mode.analog:  # the spiking network, not its ANN
             raise NotFiniteError("not finite")
         return torch.zeros(2, 1, 8, 8)
 
@@ -152,26 +154,26 @@ def test_samples_that_are_not_finite_cost_a_picture_not_the_result(
         (["absent"], "no unet/config.json"),
         (["ddpm"], "convert it first"),
         (["snn", "--bounds", "0.5", "0.9"], "a range around 1"),
-        (["snn", "--by", "layer"], "by = 'layer'"),
-        (["snn", "--optimizer", "adam"], "optimizer = 'adam'"),
+        (["snn", "--by", "layer"], "--by layer: expected a list, each one of segment, stage, kind"),
+        (["snn", "--optimizer", "adam"], "--optimizer adam: expected one of bounded, grid"),
         (["snn", "--objective", "fid"], "objective = 'fid': expected real images; name them with --data"),
         (["snn", "--objective", "denoise"], "objective = 'denoise': expected images; name them with --data"),
         (["snn", "--objective", "denoise", "--data", "images"], "20 images; denoise needs 1280, 256 to search with"),
         (["snn", "--objective", "fid", "--data", "images", "--features", "vgg"], "features = 'vgg'"),
         (["snn", "--objective", "denoise", "--data", "nowhere"], "nowhere"),
-        (["snn", "-n", "5"], "count = 5: expected at least 14: epsilon needs a state in each noise level"),
-        (["snn", "-n", "28", "--held-out", "5"], "held_out = 5: expected at least 14"),
-        (["snn", "--data", "images"], "data = 'images': expected --objective denoise, fid or kid beside it"),
-        (["snn", "--features", "inception"], "features = 'inception': expected --objective fid or kid beside it"),
+        (["snn", "-n", "5"], "count = 5: expected at least 14: epsilon needs a state in each noise stratum"),
+        (["snn", "-n", "28", "--held-out", "5"], "--held-out 5: expected at least 14"),
+        (["snn", "--data", "images"], "--data images: expected --objective denoise, fid or kid beside it"),
+        (["snn", "--features", "inception"], "--features inception: expected --objective fid or kid beside it"),
         (["snn", "-o", "."], "name a folder within it"),
         (["snn", "--by", "kind", "--optimizer", "grid", "--evaluations", "9"], "a grid of 4 factors needs at least 17"),
-        (["snn", "--recipe", "flat.toml"], "recipe: unknown table 'search'"),
-        (["snn", "--recipe", "seeded.toml"], "recipe [search] = 'seed': expected it in the table [run]"),
-        (["snn", "--device", "meta"], "device = 'meta': not usable here"),
+        (["snn", "--recipe", "flat.toml"], "flat.toml: expected tables among [run], "),
+        (["snn", "--recipe", "seeded.toml"], "seeded.toml [search] seed = 7: expected it in the table [run]"),
+        (["snn", "--device", "meta"], "--device meta: expected a device that is usable here"),
         (["snn", "-o", "snn"], "snn exists already"),
         (["snn", "-o", "file/guided"], "file"),
-        (["snn", "--recipe", "bad.toml"], "optimiser"),
-        (["snn", "--device", "cuda:77"], "not usable here"),
+        (["snn", "--recipe", "bad.toml"], 'bad.toml [search] optimiser = "grid": expected one of the fields by'),
+        (["snn", "--device", "cuda:77"], "usable here"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -205,6 +207,7 @@ def command(*arguments: str, processes: int = 1) -> tuple[list[str], dict[str, s
     return program, os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     settings = ["--by", "stage", *QUICK, "--evaluations", "30", "--samples", "0"]
     program, environment = command("snn", "-o", "killed", *settings)
@@ -231,6 +234,7 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_pat
     assert killed == whole
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
     settings = [*QUICK, "--batch-size", "10", "--samples", "0"]
     for name, processes in (("one", 1), ("two", 2)):

@@ -24,7 +24,7 @@ def test_nothing_is_left_after_an_error(tmp_path: Path) -> None:
 def test_an_existing_folder_is_kept_unless_forced(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").write_text("x")
-    with pytest.raises(OutputError, match=r"exists already.*--force"), new_folder(tmp_path / "out"):
+    with pytest.raises(OutputError, match=r"exists already.*`output`.*`force`"), new_folder(tmp_path / "out"):
         pass
     with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "out", force=True):
         raise ZeroDivisionError

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ann2snn_diffusion.data.image_files import ImagesError, noisy_images, read_images
+from ann2snn_diffusion.data.image_files import ImagesError, read_images
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -32,11 +32,3 @@ def test_an_unreadable_image_is_named(tmp_path: Path, generator: torch.Generator
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     with pytest.raises(ImagesError, match=r"broken\.png: not readable"):
         read_images(tmp_path, 1, 1, (8, 8), generator)
-
-
-def test_noise_is_mixed_in_by_the_noise_level(generator: torch.Generator) -> None:
-    images = torch.ones(2, 1, 64, 64)
-    noisy = noisy_images(images, torch.tensor([0, 1, 0]), torch.tensor([1.0, 0.25]), generator)
-    assert torch.equal(noisy[0], images[0])
-    assert noisy[1].mean().item() == pytest.approx(0.5, abs=0.05)
-    assert noisy[1].std().item() == pytest.approx(0.75**0.5, abs=0.05)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 
-from ann2snn_diffusion.diffusion.trajectories import record, spread_over_segments
+from ann2snn_diffusion.diffusion.trajectories import StatesSpec, record, sampling_states
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
@@ -17,8 +17,8 @@ def test_states_at_the_sampler_s_own_steps_are_the_sampler_s_own_states(
     state = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(4))
     sampler.set_timesteps(5)
     for diffusion_timestep in sampler.timesteps:
-        found, _ = trajectories.states(torch.arange(3), diffusion_timestep.expand(3))
-        torch.testing.assert_close(found, state, rtol=1e-4, atol=1e-4)
+        found = trajectories.states(torch.arange(3), diffusion_timestep.expand(3))
+        torch.testing.assert_close(found.states, state, rtol=1e-4, atol=1e-4)
         state = sampler.step(unet(state, diffusion_timestep).sample, diffusion_timestep, state).prev_sample  # pyright: ignore
 
 
@@ -26,11 +26,13 @@ def test_states_at_the_sampler_s_own_steps_are_the_sampler_s_own_states(
 def test_states_between_steps_lie_on_the_ddim_path(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
     trajectories = record(unet, scheduler, 1, 4, torch.Generator().manual_seed(0))  # steps at 750, 500, 250, 0
     rows = torch.zeros(1, dtype=torch.long)
-    signal = trajectories.alphas_cumprod
+    signal = scheduler.alphas_cumprod
     for diffusion_timestep, step in ((600, 0), (251, 1), (250, 2), (1, 2), (0, 3), (999, 0)):
-        found, _ = trajectories.states(rows, torch.tensor([diffusion_timestep]))
+        found = trajectories.states(rows, torch.tensor([diffusion_timestep]))
         root, rest = signal[diffusion_timestep].sqrt(), (1 - signal[diffusion_timestep]).sqrt()
-        torch.testing.assert_close(found[0], root * trajectories.images[step, 0] + rest * trajectories.noises[step, 0])
+        torch.testing.assert_close(
+            found.states[0], root * trajectories.images[step, 0] + rest * trajectories.noises[step, 0]
+        )
 
 
 def test_class_labels_travel_with_their_trajectory(
@@ -38,13 +40,15 @@ def test_class_labels_travel_with_their_trajectory(
 ) -> None:
     trajectories = record(make_unet(num_class_embeds=5), scheduler, 8, 2, torch.Generator().manual_seed(0))
     rows = torch.tensor([7, 0, 3])
-    _, labels = trajectories.states(rows, torch.tensor([1, 2, 3]))
+    labels = trajectories.states(rows, torch.tensor([1, 2, 3])).class_labels
     assert trajectories.class_labels is not None
     assert labels is not None
     assert torch.equal(labels, trajectories.class_labels[rows])
 
 
-def test_every_segment_gets_its_share(generator: torch.Generator) -> None:
-    drawn = spread_over_segments((0, 10, 500, 2000), 1000, 300, generator)
-    counts = [((drawn >= low) & (drawn < high)).sum().item() for low, high in ((0, 10), (10, 500), (500, 1000))]
-    assert counts == [100, 100, 100]
+def test_sampling_states_are_spread_and_as_many_as_asked_for(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
+    spec = StatesSpec(count=12, starts=(0, 100, 500), per_trajectory=4, sampler_steps=3)
+    drawn, again = (sampling_states(unet, scheduler, spec, torch.Generator().manual_seed(seed)) for seed in (1, 1))
+    assert torch.equal(drawn.states, again.states)
+    counts = torch.bucketize(drawn.diffusion_timesteps, torch.tensor([100, 500]), right=True).bincount()
+    assert counts.tolist() == [4, 4, 4]

@@ -3,7 +3,7 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
 from ann2snn_diffusion.evaluation.fidelity import image_distance, measure_fidelity
-from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.workflows.convert import convert
 
@@ -11,29 +11,32 @@ THOROUGH = CalibrationSpec(states=88, positions=256, sampler_steps=3)
 QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
 
 
+@pytest.mark.slow
 def test_more_time_steps_bring_every_measure_closer(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
     coarse, fine = (
-        measure_fidelity(convert(unet, scheduler, SpikeSpec(time_steps=steps), THOROUGH).unet, scheduler)
+        measure_fidelity(
+            convert(unet, scheduler, spec=SpikeSpec(time_steps=steps), calibration=THOROUGH).unet, scheduler
+        )
         for steps in (2, 6)
     )
     assert fine.epsilon_error < 0.6 * coarse.epsilon_error
     assert all(after.epsilon_error < before.epsilon_error
-               for before, after in zip(coarse.levels, fine.levels, strict=True))  # fmt: skip
+               for before, after in zip(coarse.strata, fine.strata, strict=True))  # fmt: skip
     assert all(after.correlation >= before.correlation - 1e-3
                for before, after in zip(coarse.sites, fine.sites, strict=True))  # fmt: skip
     assert all(0.9 < site.correlation <= 1 + 1e-6 for site in fine.sites)
 
 
-def test_levels_cover_all_diffusion_timesteps_and_the_totals_lie_between_them(
+def test_strata_cover_all_diffusion_timesteps_and_the_totals_lie_between_them(
     unet: UNet2DModel, scheduler: DDPMScheduler
 ) -> None:
     found = measure_fidelity(convert(unet, scheduler, calibration=QUICK).unet, scheduler)
-    assert found.levels[0].start == 0
-    assert found.levels[-1].stop == 1000
-    assert all(one.stop == next_one.start for one, next_one in zip(found.levels, found.levels[1:], strict=False))
-    errors = [level.epsilon_error for level in found.levels]
+    assert found.strata[0].start == 0
+    assert found.strata[-1].stop == 1000
+    assert all(one.stop == next_one.start for one, next_one in zip(found.strata, found.strata[1:], strict=False))
+    errors = [stratum.epsilon_error for stratum in found.strata]
     assert min(errors) < found.epsilon_error < max(errors)
-    low = [level.epsilon_error for level in found.levels if level.stop <= 50]
+    low = [stratum.epsilon_error for stratum in found.strata if stratum.stop <= 50]
     assert min(low) <= found.epsilon_error_low_noise <= max(low)
 
 

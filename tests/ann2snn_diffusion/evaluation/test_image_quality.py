@@ -100,6 +100,7 @@ def folder_of_images(folder: Path, seed: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_torch_fidelity_s_own_command_line(
     tmp_path: Path, inception_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,8 @@ from accelerate import PartialState
 from diffusers import DDIMScheduler, UNet2DModel
 
 from ann2snn_diffusion.common.atomic_output import OutputError
-from ann2snn_diffusion.diffusion.sampling import sample
+from ann2snn_diffusion.common.progress import idle
+from ann2snn_diffusion.diffusion.sampling import Drawing, sample
 from ann2snn_diffusion.evaluation import shards
 from ann2snn_diffusion.evaluation.shards import draw_shards, read_shards, shard_files
 
@@ -31,15 +32,16 @@ def scheduler() -> DDIMScheduler:
 def draw(
     folder: Path, unet: UNet2DModel, scheduler: Any, count: int, process: PartialState | None = None, seed: int = 0
 ) -> dict[int, Path]:
-    files = shard_files(folder, unet, scheduler, count, 2, seed, 3)
-    draw_shards(files, unet, scheduler, count, 2, seed, 3, process or PartialState(cpu=True), lambda _: lambda: None)
+    drawing = Drawing(count, 2, seed, 3)
+    files = shard_files(folder, unet, scheduler, drawing)
+    draw_shards(files, unet, scheduler, drawing, process or PartialState(cpu=True), lambda _: idle)
     return files
 
 
 def test_shards_hold_the_images_of_a_plain_run(tmp_path: Path, unet: UNet2DModel, scheduler: DDIMScheduler) -> None:
     files = draw(tmp_path, unet, scheduler, 7, seed=5)
     images = read_shards(files)
-    expected = sample(unet, scheduler, 7, 2, seed=5, batch_size=3)
+    expected = sample(unet, scheduler, Drawing(7, 2, seed=5, batch_size=3))
     assert torch.equal(images, (expected * 255).round().to(torch.uint8))
     assert list(files) == [0, 3, 6]
 
@@ -61,7 +63,7 @@ def test_finished_shards_are_not_drawn_again(
     seeds: list[int] = []
 
     def watched(*arguments: Any) -> torch.Tensor:
-        seeds.append(arguments[4])
+        seeds.append(arguments[2].seed)
         return sample(*arguments)
 
     monkeypatch.setattr(shards, "sample", watched)
@@ -73,7 +75,7 @@ def test_images_of_other_weights_schedulers_or_seeds_are_kept_apart(
     tmp_path: Path, unet: UNet2DModel, scheduler: DDIMScheduler
 ) -> None:
     def folder(steps: int = 2, seed: int = 0, scheduler: Any = scheduler) -> str:
-        return shard_files(tmp_path, unet, scheduler, 3, steps, seed, 3)[0].parent.name
+        return shard_files(tmp_path, unet, scheduler, Drawing(3, steps, seed, 3))[0].parent.name
 
     names = {folder(), folder(steps=3), folder(seed=1), folder(scheduler=DDIMScheduler(beta_end=0.03))}
     unet.conv_in.weight.data += 1

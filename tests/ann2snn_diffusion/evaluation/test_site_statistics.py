@@ -5,9 +5,8 @@ import torch
 from diffusers import UNet2DModel
 
 from ann2snn_diffusion.evaluation.site_statistics import compare
-from ann2snn_diffusion.spiking.neuron import analog
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.observe import visiting
 
 

@@ -1,21 +1,24 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from ann2snn_diffusion.reporting.search_plots import plot_curve, plot_map, plot_trade_off, trade_off_front
-from ann2snn_diffusion.search.journal import Evaluation
-from ann2snn_diffusion.workflows.search_thresholds import Search
+from ann2snn_diffusion.search.journal import Trial
+from ann2snn_diffusion.search.result import Search
+
+UNET: Any = None
 
 
-def tried(value: float, spikes: float, *factors: float) -> Evaluation:
-    return Evaluation({f"stage.{index}": factor for index, factor in enumerate(factors)}, value, spikes, 1.0)
+def tried(value: float, spikes: float, *factors: float) -> Trial:
+    return Trial({f"stage.{index}": factor for index, factor in enumerate(factors)}, value, spikes, 1.0)
 
 
-def search_of(*evaluations: Evaluation) -> Search:
+def search_of(*evaluations: Trial) -> Search:
     groups = tuple(evaluations[0].guidance)
-    return Search("FID", groups, evaluations, min(evaluations, key=lambda one: one.value), None, {})
+    return Search(UNET, "FID", groups, evaluations, min(evaluations, key=lambda one: one.value), None, {})
 
 
 def test_the_front_holds_what_nothing_beats_in_both() -> None:
@@ -35,7 +38,7 @@ def test_the_front_holds_what_nothing_beats_in_both() -> None:
     ],
     ids=["factor 1 alone", "not finite", "no spikes", "negative"],
 )
-def test_whatever_was_tried_becomes_pictures(tmp_path: Path, evaluations: list[Evaluation]) -> None:
+def test_whatever_was_tried_becomes_pictures(tmp_path: Path, evaluations: list[Trial]) -> None:
     several = [tried(one.value, one.spikes, *one.guidance.values(), 1.0) for one in evaluations]
     for plot, search in (
         (plot_curve, search_of(*evaluations)),

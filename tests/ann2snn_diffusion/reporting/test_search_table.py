@@ -1,17 +1,19 @@
 import math
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 from rich.console import Console
 
 from ann2snn_diffusion.reporting.search_table import print_search
-from ann2snn_diffusion.search.journal import Evaluation
+from ann2snn_diffusion.search.journal import Trial
+from ann2snn_diffusion.search.result import Search
 from ann2snn_diffusion.search.verdict import Verdict
-from ann2snn_diffusion.workflows.search_thresholds import Search
 
-ONE = Evaluation({"all": 1.0}, 0.5, 1000.0, 1.0)
-BEST = Evaluation({"all": 0.9}, 0.4, 1100.0, 1.0)
-SEARCH = Search("FID", ("all",), (ONE, BEST), BEST, None, {})
+UNET: Any = None
+ONE = Trial({"all": 1.0}, 0.5, 1000.0, 1.0)
+BEST = Trial({"all": 0.9}, 0.4, 1100.0, 1.0)
+SEARCH = Search(UNET, "FID", ("all",), (ONE, BEST), BEST, None, {})
 VERDICT = Verdict(64, 0.52, 0.42, -0.1, (-0.12, -0.08), True, 0.0)
 
 
@@ -29,8 +31,8 @@ def test_one_factor_is_a_curve_whose_best_is_marked() -> None:
 
 
 def test_many_settings_are_shortened_to_the_best_and_factor_one() -> None:
-    worse = tuple(Evaluation({"all": 1 + step / 100}, 0.41 + step / 1000, 900, 1) for step in range(1, 30))
-    text = printed(replace(SEARCH, evaluations=(ONE, *worse, BEST)))
+    worse = tuple(Trial({"all": 1 + step / 100}, 0.41 + step / 1000, 900, 1) for step in range(1, 30))
+    text = printed(replace(SEARCH, trials=(ONE, *worse, BEST)))
     assert "1.01" in text
     assert "1.29" not in text
     assert "1.0000" in text
@@ -38,13 +40,13 @@ def test_many_settings_are_shortened_to_the_best_and_factor_one() -> None:
 
 
 def test_what_is_not_finite_is_called_so() -> None:
-    assert "not finite" in printed(replace(SEARCH, evaluations=(ONE, BEST, Evaluation({"all": 1.1}, math.nan, 0, 1))))
+    assert "not finite" in printed(replace(SEARCH, trials=(ONE, BEST, Trial({"all": 1.1}, math.nan, 0, 1))))
 
 
 def test_several_factors_are_those_of_the_best() -> None:
     one, best = (replace(part, guidance={"stage.up": factor, "stage.down": 1.0}) for part, factor in
                  ((ONE, 1.0), (BEST, 0.93)))  # fmt: skip
-    text = printed(Search("FID", ("stage.up", "stage.down"), (one, best), best, VERDICT, {}))
+    text = printed(Search(UNET, "FID", ("stage.up", "stage.down"), (one, best), best, VERDICT, {}))
     assert "0.93" in text
     assert "stage.down" in text
 
@@ -67,14 +69,14 @@ def test_what_spikes_weigh_stands_beside_the_difference() -> None:
 
 
 def test_the_winner_and_factor_one_are_shown_whatever_their_values() -> None:
-    better = tuple(Evaluation({"all": 1 + step / 100}, 0.2 + step / 1000, 2000, 1) for step in range(1, 15))
-    text = printed(replace(SEARCH, evaluations=(ONE, *better, BEST)))
+    better = tuple(Trial({"all": 1 + step / 100}, 0.2 + step / 1000, 2000, 1) for step in range(1, 15))
+    text = printed(replace(SEARCH, trials=(ONE, *better, BEST)))
     assert "← best" in text
     assert "1.0000" in text
 
 
 def test_a_negative_kid_at_factor_one_is_still_one() -> None:
     one, best = replace(ONE, value=-0.5), replace(BEST, value=-0.6)
-    text = printed(replace(SEARCH, evaluations=(one, best), winner=best))
+    text = printed(replace(SEARCH, trials=(one, best), winner=best))
     assert "1.0000" in text
     assert "0.8000 ← best" in text

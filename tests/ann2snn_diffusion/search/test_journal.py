@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from ann2snn_diffusion.common.atomic_output import OutputError
-from ann2snn_diffusion.search.journal import Evaluation, JournalError, append, open_journal
+from ann2snn_diffusion.search.journal import JournalError, Trial, append, open_journal
 
 IDENTITY = {"model": "abc", "objective": "fid", "count": 4}
-ONE = Evaluation({"all": 1.0}, 0.25, 100.0, 1.5)
-NOT_FINITE = Evaluation({"all": 1.1}, math.nan, 90.0, 1.0)
+ONE = Trial({"all": 1.0}, 0.25, 100.0, 1.5)
+NOT_FINITE = Trial({"all": 1.1}, math.nan, 90.0, 1.0)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_line_cut_short_is_dropped_and_overwritten(file: Path) -> None:
 
 def test_equal_factors_are_equal_in_any_order() -> None:
     pair = ({"stage.up": 1.0, "all": 0.9}, {"all": 0.9, "stage.up": 1.0})
-    assert len({Evaluation(guidance, 0, 0, 0).key for guidance in pair}) == 1
+    assert len({Trial(guidance, 0, 0, 0).key for guidance in pair}) == 1
 
 
 @pytest.mark.parametrize("field", list(IDENTITY))

@@ -1,9 +1,11 @@
 import contextlib
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from ann2snn_diffusion.search.optimizers import OPTIMIZERS, Point
+from ann2snn_diffusion.search.spec import OptimizerName
 
 
 class SpentError(Exception):
@@ -88,3 +90,7 @@ def test_a_wall_of_worst_values_stops_nobody(name: str) -> None:
     with contextlib.suppress(SpentError):
         OPTIMIZERS[name](half_forbidden, np.array([0.5]), 60, 0)
     assert min(abs(position - 0.45) for position in asked) < 0.03
+
+
+def test_the_spec_names_every_optimizer() -> None:
+    assert get_args(OptimizerName) == ("", *OPTIMIZERS)

@@ -1,9 +1,10 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from ann2snn_diffusion.common.specs import SpecError
-from ann2snn_diffusion.search.spec import SearchSpec
+from ann2snn_diffusion.search.spec import Dimension, SearchSpec
+from ann2snn_diffusion.spiking.guidance import DIMENSIONS
 
 
 @pytest.mark.parametrize(
@@ -19,12 +20,12 @@ from ann2snn_diffusion.search.spec import SearchSpec
         ({"bounds": 5}, "bounds = 5"),
         ({"bounds": (1e-7, 1.1)}, "from 0.001 on"),
         ({"bounds": (0.9999999, 1.0000001)}, "as far apart"),
-        ({"by": 3}, "by = 3: expected a list of dimensions"),
-        ({"by": "segment"}, "by = 'segment': expected a list of dimensions"),
+        ({"by": 3}, "by = 3: expected a list, each one of segment, stage, kind"),
+        ({"by": "segment"}, "by = 'segment': expected a list, each one of"),
         ({"scheduler": 5}, "scheduler = 5"),
         ({"held_out": 1}, "held_out = 1: expected at least 14"),
         ({"objective": "kid", "seed": 2**32}, "seed = 4294967296"),
-        ({"by": ("layer",)}, "by = 'layer': expected one of segment, stage, kind"),
+        ({"by": ("layer",)}, "by = .'layer',.: expected a list, each one of segment, stage, kind"),
         ({"by": ("stage", "stage")}, "each dimension once"),
         ({"optimizer": "adam"}, "optimizer = 'adam': expected one of bounded"),
         ({"optimizer": "bounded", "by": ("stage",)}, "bounded finds one factor only"),
@@ -55,3 +56,7 @@ def test_counts_fit_the_objective_unless_told() -> None:
     assert (SearchSpec(objective="fid").searched, SearchSpec(objective="denoise").judged) == (512, 1024)
     assert (SearchSpec(count=28).searched, SearchSpec(held_out=29).judged) == (28, 29)
     assert SearchSpec(objective="fid", count=5000).judged == 5000
+
+
+def test_the_spec_names_every_dimension() -> None:
+    assert get_args(Dimension) == DIMENSIONS

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ann2snn_diffusion.search.journal import Evaluation
+from ann2snn_diffusion.search.journal import Trial
 from ann2snn_diffusion.search.objectives import Objective
 from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.search.verdict import WORST, Verdict, cost, judge
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
-BASE = Evaluation({"all": 1.0}, 2.0, 1000.0, 1.0)
-WINNER = Evaluation({"all": 0.9}, 1.8, 1100.0, 1.0)
+BASE = Trial({"all": 1.0}, 2.0, 1000.0, 1.0)
+WINNER = Trial({"all": 0.9}, 1.8, 1100.0, 1.0)
 SPEC = SearchSpec(bootstrap=200)
 
 
@@ -89,6 +89,6 @@ def test_cost_is_relative_to_factor_one_and_nan_is_worst() -> None:
     assert cost(BASE, BASE, 0) == 1
     assert cost(WINNER, BASE, 0) == pytest.approx(0.9)
     assert cost(WINNER, BASE, 0.5) == pytest.approx(0.9 + 0.5 * 1.1)
-    assert cost(Evaluation({}, math.nan, 0, 0), BASE, 0.5) == WORST
-    negative = Evaluation({}, -1.0, 10, 1)  # an unbiased KID can be below 0
-    assert cost(Evaluation({}, -2.0, 10, 1), negative, 0) < cost(negative, negative, 0)
+    assert cost(Trial({}, math.nan, 0, 0), BASE, 0.5) == WORST
+    negative = Trial({}, -1.0, 10, 1)  # an unbiased KID can be below 0
+    assert cost(Trial({}, -2.0, 10, 1), negative, 0) < cost(negative, negative, 0)

@@ -6,11 +6,13 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.specs import SpecError
-from ann2snn_diffusion.diffusion.trajectories import record, spread_over_segments
-from ann2snn_diffusion.spiking.calibrate import CalibrationSpec, calibrate, synapses
-from ann2snn_diffusion.spiking.neuron import SpikingNeuron, analog
+from ann2snn_diffusion.diffusion.noisy_states import spread_over
+from ann2snn_diffusion.diffusion.trajectories import record
+from ann2snn_diffusion.spiking.calibrate import calibrate
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 
 SYNCHRONOUS = {"coding": "rate", "schedule": "synchronous"}
 
@@ -18,8 +20,8 @@ SYNCHRONOUS = {"coding": "rate", "schedule": "synchronous"}
 def states_of(unet: UNet2DModel, seed: int, count: int = 56) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     trajectories = record(unet, DDPMScheduler(), 8, 4, generator)
-    diffusion_timesteps = spread_over_segments(SpikeSpec().segments, 1000, count, generator)
-    return trajectories.states(torch.arange(count) % 8, diffusion_timesteps)[0], diffusion_timesteps
+    diffusion_timesteps = spread_over(SpikeSpec().segments, 1000, count, generator)
+    return trajectories.states(torch.arange(count) % 8, diffusion_timesteps).states, diffusion_timesteps
 
 
 def error_of(unet: UNet2DModel, spec: dict[str, Any], calibration: CalibrationSpec) -> float:
@@ -32,6 +34,7 @@ def error_of(unet: UNet2DModel, spec: dict[str, Any], calibration: CalibrationSp
         return ((spiking(state, diffusion_timesteps).sample - expected).square().sum() / expected.square().sum()).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [{}, {"coding": "ternary"}, {"coding": "rate"}, SYNCHRONOUS], ids=str)
 def test_error_falls_as_the_time_steps_grow(unet: UNet2DModel, spec: dict[str, Any]) -> None:
     errors = [error_of(unet, spec | {"time_steps": time_steps}, CalibrationSpec()) for time_steps in (1, 2, 4, 8)]
@@ -103,7 +106,7 @@ def test_driven_layers_are_corrected_only_where_asked(unet: UNet2DModel) -> None
     for strength in (0, 1e-3):
         spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(time_steps=1))
         calibrate(spiking, *states_of(unet, 0), CalibrationSpec(method="max", correction=strength), torch.Generator())
-        corrected[strength] = {name for name, layer in synapses(spiking).items() if layer.weight_correction.any()}
+        corrected[strength] = {name for name, layer in spiking.synapses().items() if layer.weight_correction.any()}
     assert not corrected[0]
     assert "conv_out" in corrected[1e-3]
 

@@ -4,15 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ann2snn_diffusion.spiking.coding import CODINGS, Coding, level_range, step_weights
-from ann2snn_diffusion.spiking.firing import round_to_level
-from ann2snn_diffusion.spiking.neuron import (
-    ForwardPass,
-    SpikingNeuron,
-    analog,
-    spike_train,
-    spike_train_of_increments,
-)
+from ann2snn_diffusion.spiking.coding import CODINGS, Coding
+from ann2snn_diffusion.spiking.firing import Firing, spike_train
+from ann2snn_diffusion.spiking.forward_pass import ForwardPass, running
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
 CASES = [
@@ -22,26 +17,12 @@ CASES = [
 ]
 
 
-def neuron(spec: SpikeSpec, signed: bool, ticks: int = 1, dim: int = 1, doubled: bool = False) -> SpikingNeuron:
+def neuron(spec: SpikeSpec, signed: bool, dim: int = 1, doubled: bool = False) -> SpikingNeuron:
     generator = torch.Generator().manual_seed(1)
-    made = SpikingNeuron(3, signed, spec, ForwardPass(ticks=ticks), dim, doubled)
+    made = SpikingNeuron(3, signed, spec, dim, doubled)
     made.threshold.data = 0.5 + torch.rand(made.threshold.shape, generator=generator)
     made.offset.data = 0.2 * torch.randn(made.offset.shape, generator=generator)
     return made.requires_grad_(False)
-
-
-@pytest.mark.parametrize(("coding", "signed", "time_steps"), CASES)
-def test_the_closed_form_equals_the_spike_by_spike_loop(
-    coding: Coding, signed: bool, time_steps: int, generator: torch.Generator
-) -> None:
-    weights = step_weights(coding, time_steps)
-    lowest, highest = level_range(weights, signed)
-    # A quarter off the half-way points, where rounding may go either way; beyond both ends too.
-    charge = torch.randint(4 * lowest - 20, 4 * highest + 20, (5000,), generator=generator) / 4 + 0.125
-    trains = spike_train(charge, weights, 1.0, signed)
-    summed = (trains * torch.tensor(weights)[:, None]).sum(0)
-    assert torch.equal(summed, charge.round().clamp(lowest, highest))
-    assert set(trains.unique().tolist()) <= ({-1, 0, 1} if signed else {0, 1})
 
 
 @pytest.mark.parametrize(("coding", "signed", "time_steps"), CASES)
@@ -53,14 +34,6 @@ def test_inference_and_training_give_the_same_values(
     torch.testing.assert_close(made(value), made(value.requires_grad_()).detach())
 
 
-def test_rounding_is_to_the_nearest_level(generator: torch.Generator) -> None:
-    value = torch.randn(1000, generator=generator)
-    unit, offset = torch.tensor(0.07), torch.tensor(-0.1)
-    levels = offset + unit * torch.arange(-15, 16)
-    nearest = levels[(value[:, None] - levels).abs().argmin(1)]
-    torch.testing.assert_close(round_to_level(value, unit, offset, -15, 15), nearest)
-
-
 @pytest.mark.parametrize(("coding", "signed", "time_steps"), CASES)
 def test_guidance_is_simulated_and_not_the_closed_form(
     coding: Coding, signed: bool, time_steps: int, generator: torch.Generator
@@ -70,7 +43,7 @@ def test_guidance_is_simulated_and_not_the_closed_form(
     made = neuron(plain, signed)
     made.guidance = (1.6,)
     unit, offset = made.levels(value)
-    loop = spike_train((value - offset) / unit, made.weights, 1.6, signed)
+    loop = spike_train((value - offset) / unit, Firing(made.weights, 1.6, signed, "arctan"))
     torch.testing.assert_close(made(value), offset + unit * made.weigh(loop).sum(0))
     assert not torch.equal(made(value), neuron(plain, signed)(value))
     emitted, unguided = (made.weigh(train).sum(0).abs().sum() for train in (loop, neuron(plain, signed).spikes(value)))
@@ -83,10 +56,11 @@ def test_a_constant_input_gives_a_synchronous_neuron_the_layerwise_value(
     signed: bool, doubled: bool, generator: torch.Generator
 ) -> None:
     spec = SpikeSpec(coding="rate", schedule="synchronous", segments=(0,))
-    synchronous = neuron(spec, signed, ticks=4, doubled=doubled)
+    synchronous = neuron(spec, signed, doubled=doubled)
     layerwise = neuron(SpikeSpec(coding="rate", segments=(0,)), signed, doubled=doubled)
     value = torch.rand(2, 3, 5, 5, generator=generator)
-    means = synchronous(value.repeat(4, 1, 1, 1))
+    with running(ForwardPass(ticks=4)):
+        means = synchronous(value.repeat(4, 1, 1, 1))
     torch.testing.assert_close(means[-2:], layerwise(value))
 
 
@@ -106,43 +80,20 @@ def test_two_neurons_on_each_membrane_round_as_one_does_in_twice_the_time_steps(
 def test_what_a_synchronous_neuron_hands_on_are_its_spikes(
     signed: bool, doubled: bool, generator: torch.Generator
 ) -> None:
-    made = neuron(SpikeSpec(coding="rate", schedule="synchronous", segments=(0,)), signed, ticks=4, doubled=doubled)
+    made = neuron(SpikeSpec(coding="rate", schedule="synchronous", segments=(0,)), signed, doubled=doubled)
     value = 2 * torch.randn(8, 3, 5, 5, generator=generator)
     unit, offset = made.levels(value)
-    torch.testing.assert_close(made(value)[-2:], offset + unit * made.spikes(value).sum(0))
-
-
-def test_two_neurons_on_a_membrane_fire_twice_in_a_tick_that_brings_much() -> None:
-    increments = torch.tensor([0.0, 2.2, 0.0, 0.0])[:, None]
-    assert spike_train_of_increments(increments, 1.0, 1.0, True).flatten().tolist() == [0, 1, 1, 0]
-    two = spike_train_of_increments(increments, 1.0, 1.0, True, neurons=2)
-    assert two.unflatten(0, (4, 2)).sum(1).flatten().tolist() == [0, 2, 0, 0]
-
-
-def test_a_leaking_membrane_forgets() -> None:
-    increments = torch.tensor([0.45, 0.0, 0.0, 0.3])[:, None]
-    assert spike_train_of_increments(increments, 1.0, 1.0, True).sum() == 1
-    assert spike_train_of_increments(increments, 0.5, 1.0, True).sum() == 0
-
-
-def test_a_synchronous_neuron_equals_a_plain_integrate_and_fire_simulation(generator: torch.Generator) -> None:
-    increments = torch.rand(6, 50, generator=generator)
-    fired = spike_train_of_increments(increments, 0.9, 1.0, False)
-    for column in range(50):
-        membrane = 0.5
-        for tick in range(6):
-            membrane = 0.9 * membrane + increments[tick, column].item()
-            spike = float(membrane >= 1)
-            membrane -= spike
-            assert fired[tick, column] == spike
+    with running(ForwardPass(ticks=4)):
+        torch.testing.assert_close(made(value)[-2:], offset + unit * made.spikes(value).sum(0))
 
 
 @pytest.mark.parametrize("schedule", ["layerwise", "synchronous"])
 def test_gradients_reach_input_threshold_and_offset(schedule: str, generator: torch.Generator) -> None:
-    made = neuron(SpikeSpec.from_dict({"coding": "rate", "schedule": schedule, "segments": [0]}), False, 4)
+    made = neuron(SpikeSpec.from_dict({"coding": "rate", "schedule": schedule, "segments": [0]}), False)
     made.requires_grad_(True)
     value = torch.randn(8, 3, 4, 4, generator=generator).requires_grad_()
-    made(value).square().sum().backward()
+    with running(ForwardPass(ticks=4 if schedule == "synchronous" else 1)):
+        made(value).square().sum().backward()
     for gradient in (value.grad, made.threshold.grad, made.offset.grad):
         assert isinstance(gradient, Tensor)
         assert torch.isfinite(gradient).all()
@@ -152,12 +103,18 @@ def test_gradients_reach_input_threshold_and_offset(schedule: str, generator: to
 def test_every_row_uses_the_thresholds_of_its_noise_segment(generator: torch.Generator) -> None:
     made = neuron(SpikeSpec(segments=(0, 10, 20)), True)
     value = torch.randn(2, 3, 4, 4, generator=generator)
-    made.forward_pass.segment = torch.tensor([2, 0])
-    both = made(value)
+    with running(ForwardPass(segment=torch.tensor([2, 0]))):
+        both = made(value)
     for row, segment in ((0, 2), (1, 0)):
-        made.forward_pass.segment = torch.tensor([segment])
-        assert torch.equal(made(value[row : row + 1]), both[row : row + 1])
-    assert not torch.equal(made(value[:1]), both[:1])
+        with running(ForwardPass(segment=torch.tensor([segment]))):
+            assert torch.equal(made(value[row : row + 1]), both[row : row + 1])
+    with running(ForwardPass(segment=torch.tensor([0]))):
+        assert not torch.equal(made(value[:1]), both[:1])
+
+
+def test_a_row_whose_noise_segment_nobody_names_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="names each row's noise segment, of 3, got none"):
+        neuron(SpikeSpec(segments=(0, 10, 20)), True)(torch.ones(3, 3, 4, 4))
 
 
 def test_channels_may_lie_last(generator: torch.Generator) -> None:
@@ -167,11 +124,52 @@ def test_channels_may_lie_last(generator: torch.Generator) -> None:
     assert torch.equal(first(value).transpose(1, 2), last(value.transpose(1, 2)))
 
 
-def test_analog_passes_through_and_is_restored_even_after_an_error(generator: torch.Generator) -> None:
+def test_in_an_analog_pass_the_value_goes_through(generator: torch.Generator) -> None:
     made = neuron(SpikeSpec(segments=(0,)), True)
     value = torch.randn(2, 3, 4, 4, generator=generator)
-    with analog(made):
+    with running(ForwardPass(analog=True)):
         assert made(value) is value
-    with pytest.raises(ZeroDivisionError), analog(made):
-        raise ZeroDivisionError
     assert not torch.equal(made(value), value)
+
+
+@pytest.mark.parametrize("learning", ["threshold", "offset"])
+def test_a_parameter_that_learns_alone_has_the_gradient_that_it_has_among_others(
+    learning: str, generator: torch.Generator
+) -> None:
+    value = torch.randn(2, 3, 4, 4, generator=generator)
+    alone, among = neuron(SpikeSpec(segments=(0,)), True), neuron(SpikeSpec(segments=(0,)), True)
+    alone.get_parameter(learning).requires_grad_()
+    among.requires_grad_()
+    for made in (alone, among):
+        made(value).square().sum().backward()
+    gradient = among.get_parameter(learning).grad
+    assert gradient is not None
+    assert gradient.any()
+    assert torch.equal(gradient, alone.get_parameter(learning).grad)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("guidance", [(1.0, 1.0), (0.9, 0.9), (0.9, 1.0)])
+@pytest.mark.parametrize("schedule", ["layerwise", "synchronous"])
+def test_forward_and_backward_are_traced_in_one_graph(
+    schedule: str, guidance: tuple[float, float], learned: bool, generator: torch.Generator
+) -> None:
+    coding = "radix" if schedule == "layerwise" else "rate"
+    fields = {"coding": coding, "schedule": schedule, "segments": [0, 500], "learned_step_weights": learned}
+    made = neuron(SpikeSpec.from_dict(fields), True).requires_grad_(True)
+    made.guidance = guidance
+    ticks = made.spec.time_steps if schedule == "synchronous" else 1
+    value = torch.randn(2 * ticks, 3, 4, 4, generator=generator)
+
+    def loss(value: Tensor, segment: Tensor) -> Tensor:
+        with running(ForwardPass(segment, ticks)):
+            return made(value).square().sum()
+
+    found = []
+    for function in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+        made.zero_grad()
+        function(value, torch.tensor([0, 1]).repeat(ticks)).backward()
+        found.append([parameter.grad for parameter in made.parameters()])
+    torch._dynamo.reset()
+    for eager, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, eager)

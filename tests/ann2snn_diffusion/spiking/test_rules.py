@@ -6,10 +6,9 @@ import torch
 from diffusers import UNet2DModel
 from torch import nn
 
-from ann2snn_diffusion.spiking.neuron import ForwardPass, analog
 from ann2snn_diffusion.spiking.rules import Site, UnsupportedLayerError, load_rules, to_spiking
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "plain, no attention": {
@@ -109,9 +108,9 @@ def test_only_the_input_convolution_and_the_time_embedding_stay_analog(make_unet
 
 def test_a_layer_without_a_rule_is_refused_by_name(unet: UNet2DModel) -> None:
     unet.mid_block = nn.ModuleList([nn.Bilinear(2, 2, 2)])  # pyright: ignore[reportAttributeAccessIssue]
-    site = Site(SpikeSpec(), ForwardPass())
+    site = Site(SpikeSpec())
     with pytest.raises(
-        UnsupportedLayerError, match=r"mid_block\.0: no rule converts a Bilinear.*--keep 'mid_block\.0'"
+        UnsupportedLayerError, match=r"mid_block\.0: no rule converts a Bilinear.*name 'mid_block\.0' in `keep`"
     ):
         to_spiking(unet, site)
 
@@ -149,7 +148,7 @@ def test_a_file_of_rules_teaches_a_new_layer(tmp_path: Any) -> None:
         "    return nn.Identity()\n"
     )
     load_rules(file)
-    site = Site(SpikeSpec(), ForwardPass())
+    site = Site(SpikeSpec())
     assert isinstance(to_spiking(nn.PixelShuffle(2), site), nn.Identity)
 
 
@@ -158,5 +157,5 @@ def test_a_broken_file_of_rules_is_one_clear_line(tmp_path: Any, content: str | 
     file = tmp_path / "rules.py"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(UnsupportedLayerError, match=r"--rules .*rules\.py"):
+    with pytest.raises(UnsupportedLayerError, match=r"`rules` .*rules\.py"):
         load_rules(file)

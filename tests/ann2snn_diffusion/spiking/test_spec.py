@@ -33,7 +33,11 @@ def test_a_spec_survives_json() -> None:
         ({"doubled": 3}, "a list of patterns of module names"),
         ({"keep": "conv_out"}, "a list of patterns of module names"),
         ({"surrogate": "step"}, "one of rectangle"),
-        ({"thresholds": 1}, "Unknown field 'thresholds'"),
+        ({"thresholds": 1}, "thresholds = 1: expected one of the fields time_steps, coding"),
+        ({"guidance": {"segment.5": 1.0}}, "guidance = 'segment.5': expected groups among all, segment.0"),
+        ({"guidance": {"all": float("nan")}}, "a table of factors above 0"),
+        ({"guidance": {"all": True}}, "a table of factors above 0"),
+        ({"learned_step_weights": 1}, "learned_step_weights = 1: expected true or false"),
     ],
 )
 def test_an_impossible_spec_is_refused_with_field_and_reason(values: dict[str, Any], message: str) -> None:
@@ -44,3 +48,13 @@ def test_an_impossible_spec_is_refused_with_field_and_reason(values: dict[str, A
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         SpikeSpec().time_steps = 5  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_stored_spec_has_a_version_and_one_without_loads() -> None:
+    spec = SpikeSpec(time_steps=3, doubled=("conv_out",))
+    stored = spec.to_dict()
+    assert SpikeSpec.from_dict(stored) == spec
+    del stored["version"]
+    assert SpikeSpec.from_dict(stored) == spec
+    with pytest.raises(SpecError, match="version = 99: expected at most"):
+        SpikeSpec.from_dict(stored | {"version": 99})

@@ -11,15 +11,16 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.atomic_output import OutputError
+from ann2snn_diffusion.common.progress import silent
 from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.data.datasets import RealImages
-from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
-from ann2snn_diffusion.spiking.neuron import analog
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from ann2snn_diffusion.training import loop
 from ann2snn_diffusion.training.checkpoint import ResumeError, checkpoints, find_checkpoint
-from ann2snn_diffusion.training.loop import TrainingError, train
+from ann2snn_diffusion.training.loop import Lesson, TrainingError, train
+from ann2snn_diffusion.training.run import TrainingRun
 from ann2snn_diffusion.training.spec import TrainingSpec
 from ann2snn_diffusion.workflows.convert import convert
 
@@ -40,7 +41,9 @@ def fresh_accelerate() -> Iterator[None]:
 @pytest.fixture
 def make_snn(unet: UNet2DModel, scheduler: DDPMScheduler) -> Callable[..., SpikingUNet2DModel]:
     def make(**spec: Any) -> SpikingUNet2DModel:
-        return convert(unet, scheduler, SpikeSpec(**{"segments": (0,), "time_steps": 2} | spec), QUICK).unet
+        return convert(
+            unet, scheduler, spec=SpikeSpec(**{"segments": (0,), "time_steps": 2} | spec), calibration=QUICK
+        ).unet
 
     return make
 
@@ -54,7 +57,11 @@ def run(snn: SpikingUNet2DModel, folder: Path, more: dict[str, Any] | None = Non
         step_scheduler_with_optimizer=False,
     )
     folder.mkdir(exist_ok=True)
-    train(snn, snn.ann(), DDPMScheduler(), spec, folder, accelerator, {"model": "m", "steps": spec.steps}, **more or {})
+    more = more or {}
+    lesson = Lesson(snn.ann(), DDPMScheduler(), more.get("images"))
+    training_run = TrainingRun(accelerator, folder, more.get("resume"))
+    identity = {"model": "m", "steps": spec.steps}
+    train(snn, lesson, spec, training_run, identity=identity, track=more.get("track", silent))
 
 
 def error(snn: SpikingUNet2DModel) -> float:
@@ -70,11 +77,13 @@ def losses_of(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "loss.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "changes"),
     [
         ({}, {}),
         ({}, {"gradient_checkpointing": True}),
+        ({}, {"gradient_checkpointing": True, "firing_rate": 0.01}),
         ({"coding": "rate", "schedule": "synchronous"}, {}),
         ({"coding": "rate", "schedule": "synchronous", "leak": 0.9, "learned_step_weights": True}, {}),
     ],
@@ -94,6 +103,7 @@ def test_training_brings_the_network_closer_to_its_ann_which_stays(
     assert not any(parameter.requires_grad for parameter in snn.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["layerwise", "synchronous"])
 def test_blockwise_brings_the_outputs_of_blocks_closer(
     make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, schedule: str
@@ -133,14 +143,14 @@ def test_a_resumed_training_is_bitwise_one_that_never_stopped(
     whole = make_snn()
     run(whole, tmp_path / "whole", more)
 
-    def stop(step: int, terms: dict[str, float]) -> None:
-        if step == 3:
+    def stop(done: int | None = None, figures: Any = None) -> None:
+        if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(make_snn(), tmp_path / "stopped", more | {"watch": stop})
+        run(make_snn(), tmp_path / "stopped", more | {"track": lambda stage, steps: stop})
     resumed = make_snn()
-    run(resumed, tmp_path / "stopped", more | {"resume": find_checkpoint(tmp_path / "stopped", "latest")})
+    run(resumed, tmp_path / "stopped", more | {"resume": "latest"})
     for (name, one), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
     assert [line["step"] for line in losses_of(tmp_path / "stopped")] == [1, 2, 3, 3, 4]
@@ -161,11 +171,11 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(
     run(make_snn(), tmp_path / "run")
     checkpoint = checkpoints(tmp_path / "run")[-1]
     with pytest.raises(ResumeError, match=r"another training: steps was 4 and is 6"):
-        run(make_snn(), tmp_path / "run", {"resume": checkpoint}, steps=6)
+        run(make_snn(), tmp_path / "run", {"resume": str(checkpoint)}, steps=6)
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ResumeError, match=r"damaged.*resume from another"):
-        run(make_snn(), tmp_path / "run", {"resume": checkpoint})
+        run(make_snn(), tmp_path / "run", {"resume": str(checkpoint)})
 
 
 def test_a_checkpoint_cut_short_is_not_found(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:
@@ -207,7 +217,7 @@ def test_running_out_of_memory_says_what_helps(
         raise RuntimeError(message)
 
     monkeypatch.setattr(loop, "loss_terms", full)
-    with pytest.raises(TrainingError, match=r"step 1: out of memory.*--train-batch-size.*--gradient-checkpointing"):
+    with pytest.raises(TrainingError, match=r"step 1: out of memory.*`train_batch_size`.*`gradient_checkpointing`"):
         run(make_snn(), tmp_path / "run")
 
 
@@ -233,7 +243,7 @@ def test_denoising_learns_from_images_alone_and_all_parameters_may(
 
 
 def test_denoising_without_images_is_refused(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"denoise = 1.0: expected 0 without --data"):
+    with pytest.raises(SpecError, match=r"denoise = 1.0: expected 0 without `data`"):
         run(make_snn(), tmp_path / "run", denoise=1.0)
 
 

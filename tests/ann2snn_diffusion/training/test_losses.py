@@ -5,9 +5,8 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
 from ann2snn_diffusion.evaluation.site_statistics import compare
-from ann2snn_diffusion.spiking.neuron import analog
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from ann2snn_diffusion.training import losses
 
 
@@ -51,17 +50,17 @@ def test_firing_rates_are_those_of_the_report_and_fall_with_their_gradient(unet:
     coding = "rate" if schedule == "synchronous" else "radix"
     snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(schedule=schedule, coding=coding, segments=(0,)))  # pyright: ignore
     state, timestep = torch.randn(4, 1, 8, 8), torch.tensor([10, 700, 20, 400])
-    with losses.firing_rates(snn.neurons()) as rates:
+    with losses.firing_rates(snn) as rates:
         snn(state, timestep)
     reported = {site.name: site.firing_rate for site in compare(snn, state, timestep).sites}
-    assert {name: rate.item() for name, rate in rates.items()} == pytest.approx(reported)
+    assert {name: rates[neuron].item() for name, neuron in snn.neurons().items()} == pytest.approx(reported)
     before = torch.stack(list(rates.values())).mean()
     before.backward()
     with torch.no_grad():
         for parameter in snn.parameters():
             if parameter.grad is not None:
                 parameter -= 0.1 * parameter.grad
-    with torch.no_grad(), losses.firing_rates(snn.neurons()) as after:
+    with torch.no_grad(), losses.firing_rates(snn) as after:
         snn(state, timestep)
     assert torch.stack(list(after.values())).mean() < before
 

@@ -1,35 +1,12 @@
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from diffusers import DDPMScheduler, UNet2DModel
 
-from ann2snn_diffusion.training.rollout import Rollout, advance, ddim, start
-
-
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
-@pytest.mark.parametrize("clip_sample", [True, False])
-def test_a_step_is_that_of_diffusers_ddim(prediction_type: str, clip_sample: bool, generator: torch.Generator) -> None:
-    scheduler: Any = DDIMScheduler.from_config({"prediction_type": prediction_type, "clip_sample": clip_sample})
-    scheduler.set_timesteps(20)
-    predicted, states = torch.randn(2, 3, 1, 4, 4, generator=generator)
-    # diffusers keeps ε as predicted where it clips the image.
-    expected = scheduler.step(predicted, 500, states).prev_sample
-    found = ddim(scheduler, predicted, states, torch.full((3,), 500), torch.full((3,), 450))
-    torch.testing.assert_close(found, expected)
-
-
-def test_each_image_moves_from_its_own_noise_level(generator: torch.Generator) -> None:
-    scheduler = DDIMScheduler()
-    predicted, states = torch.randn(2, 2, 1, 4, 4, generator=generator)
-    levels, following = torch.tensor([900, 20]), torch.tensor([860, 3])
-    both = ddim(scheduler, predicted, states, levels, following)
-    for row in (0, 1):
-        one = slice(row, row + 1)
-        alone = ddim(scheduler, predicted[one], states[one], levels[one], following[one])
-        torch.testing.assert_close(both[one], alone)
+from ann2snn_diffusion.diffusion.noising import ddim_step
+from ann2snn_diffusion.training.rollout import Rollout, advance, start
 
 
 def test_a_rollout_starts_spread_evenly_over_all_noise_levels(unet: UNet2DModel, generator: torch.Generator) -> None:
@@ -46,7 +23,7 @@ def test_own_images_follow_the_snn_and_the_others_the_ann(unet: UNet2DModel, gen
     target, predicted = torch.randn(2, 8, 1, 8, 8, generator=generator)
     after = advance(before, unet, scheduler, 25, target, predicted, generator)
     used = torch.where(before.own.view(-1, 1, 1, 1), predicted, target)
-    expected = ddim(scheduler, used, before.states, before.diffusion_timesteps, after.diffusion_timesteps)
+    expected = ddim_step(scheduler, used, before.states, before.diffusion_timesteps, after.diffusion_timesteps)
     torch.testing.assert_close(after.states, expected)
     assert torch.equal(after.own, before.own)
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,17 +7,19 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from ann2snn_diffusion import SpikingUNet2DModel
+from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
 from ann2snn_diffusion.models.loading import Source
-from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.workflows.convert import ConversionError, convert, convert_to_folder
+from ann2snn_diffusion.workflows.result_folder import Writing
 
 QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
 
 
 def test_the_python_call_leaves_the_ann_as_it_is(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
     before = {name: weight.clone() for name, weight in unet.state_dict().items()}
-    conversion = convert(unet, scheduler, calibration=QUICK)
+    conversion = convert(unet, scheduler, calibration=QUICK, fidelity=FidelitySpec(4, 4))
     assert all(torch.equal(before[name], weight) for name, weight in unet.state_dict().items())
     assert conversion.report.epsilon_error < 0.2
 
@@ -47,12 +50,13 @@ def test_operations_are_counted_as_by_hand(unet: UNet2DModel, scheduler: DDPMSch
 
 def test_calibration_from_images(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
     images = torch.rand(3, 1, 8, 8) * 2 - 1
-    assert convert(unet, scheduler, calibration=QUICK, images=images).report.epsilon_error < 0.2
+    report = convert(unet, scheduler, calibration=QUICK, images=images, fidelity=FidelitySpec(4, 4)).report
+    assert report.epsilon_error < 0.2
 
 
 def test_a_conversion_that_converts_nothing_fails(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
     with pytest.raises(ConversionError, match="Nothing was converted"):
-        convert(unet, scheduler, SpikeSpec(keep=("*",)), QUICK)
+        convert(unet, scheduler, spec=SpikeSpec(keep=("*",)), calibration=QUICK)
 
 
 @pytest.mark.parametrize("spec", [SpikeSpec(), SpikeSpec(coding="rate", schedule="synchronous", time_steps=2)])
@@ -60,10 +64,14 @@ def test_the_folder_is_a_pipeline_with_report_card_and_pictures(
     unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path, spec: SpikeSpec
 ) -> None:
     source = Source(unet, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
-    report = convert_to_folder(source, tmp_path / "out", spec, QUICK, seed=3, samples=2)
+    calibration, writing = replace(QUICK, seed=3), Writing(samples=2, sample_steps=2)
+    report = convert_to_folder(source, tmp_path / "out", spec=spec, calibration=calibration, writing=writing).report
     content = json.loads((tmp_path / "out" / "conversion_report.json").read_text())
     assert content["source"] == "tiny"
-    assert content["seed"] == 3
+    (step,) = content["provenance"]
+    assert step["command"] == "convert"
+    assert step["settings"]["calibration"]["seed"] == 3
+    assert step["after"]["epsilon_error"] == report.epsilon_error
     assert SpikeSpec.from_dict(content["spiking"]) == spec
     assert content["epsilon_error"] == report.epsilon_error
     assert len(content["sites"]) == len(report.sites)
@@ -79,7 +87,7 @@ def test_the_same_command_twice_writes_the_same_weights(
 ) -> None:
     source = Source(unet, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
     for name in ("one", "two"):
-        convert_to_folder(source, tmp_path / name, SpikeSpec(), QUICK, samples=0)
+        convert_to_folder(source, tmp_path / name, calibration=QUICK, writing=Writing(samples=0))
     one, two = (
         (tmp_path / name / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() for name in ("one", "two")
     )

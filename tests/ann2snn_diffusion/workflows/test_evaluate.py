@@ -2,25 +2,28 @@ import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from accelerate import PartialState
 from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DOutput
 from rich.console import Console
 
-from ann2snn_diffusion.common.specs import SpecError
-from ann2snn_diffusion.evaluation import fidelity
+from ann2snn_diffusion.evaluation.figures import Evaluation
 from ann2snn_diffusion.evaluation.image_quality import QualityError
 from ann2snn_diffusion.evaluation.real_data import RealData, bundled_data
+from ann2snn_diffusion.evaluation.spec import EvaluationSpec
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.reporting.evaluation_table import print_evaluation
-from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from ann2snn_diffusion.workflows.convert import convert
-from ann2snn_diffusion.workflows.evaluate import Evaluation, EvaluationSpec, evaluate, save_plots
+from ann2snn_diffusion.workflows.evaluate import evaluate, evaluate_to_folder
 
 QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
-SPEC = EvaluationSpec(count=70, steps=2, bootstrap=4)
+SPEC = EvaluationSpec(count=70, steps=2, bootstrap=4, states_per_stratum=2)
 
 
 @pytest.fixture(scope="module")
@@ -35,33 +38,34 @@ def real() -> RealData:
     return bundled_data(1, (32, 32))
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fidelity, "SAMPLER_STEPS", 2)
-    monkeypatch.setattr(fidelity, "STATES_PER_LEVEL", 2)
-
-
-def measured(
-    converted: Converted, folder: Path, real: RealData | None, spec: EvaluationSpec = SPEC
-) -> tuple[Evaluation, dict[str, torch.Tensor]]:
-    found = evaluate(converted, folder, real, spec, PartialState(cpu=True))
+def measured(converted: Converted, folder: Path, real: RealData | None, spec: EvaluationSpec = SPEC) -> Evaluation:
+    process = PartialState(cpu=True)
+    found = evaluate(converted.unet, converted.scheduler, spec=spec, real=real, shards=folder, process=process)
     assert found is not None
     return found
 
 
 def test_the_same_call_twice_gives_the_same_figures(converted: Converted, real: RealData, tmp_path: Path) -> None:
-    one, _ = measured(converted, tmp_path / "one", real)
-    two, _ = measured(converted, tmp_path / "two", real)
-    resumed, _ = measured(converted, tmp_path / "one", real)
+    one = measured(converted, tmp_path / "one", real)
+    two = measured(converted, tmp_path / "two", real)
+    resumed = measured(converted, tmp_path / "one", real)
     assert one == two == resumed
     assert json.loads(json.dumps(one.to_dict())) == json.loads(json.dumps(two.to_dict()))
 
 
+class ItsANN(SpikingUNet2DModel):
+    """A spiking network that runs as its ANN."""
+
+    def forward(self, *arguments: Any, **named: Any) -> UNet2DOutput | tuple[torch.Tensor, ...]:
+        with analog(self):
+            return super().forward(*arguments, **named)
+
+
 def test_an_ann_against_itself_differs_by_nothing(converted: Converted, real: RealData, tmp_path: Path) -> None:
     twin = copy.deepcopy(converted)
-    twin.unet.forward_pass.analog = True
-    found, images = measured(twin, tmp_path, real)
-    assert torch.equal(images["ANN"], images["SNN"])
+    twin.unet.__class__ = ItsANN
+    found = measured(twin, tmp_path, real)
+    assert torch.equal(found.drawn["ANN"], found.drawn["SNN"])
     assert found.images.psnr == 100
     assert found.distribution is not None
     assert found.distribution.fid_difference == 0
@@ -70,7 +74,9 @@ def test_an_ann_against_itself_differs_by_nothing(converted: Converted, real: Re
 
 
 def test_settings_tell_what_a_reproduction_needs(converted: Converted, real: RealData, tmp_path: Path) -> None:
-    settings = measured(converted, tmp_path, real)[0].settings
+    found = evaluate_to_folder(converted, tmp_path / "out", spec=SPEC, real=real)
+    assert found is not None
+    settings = found.settings
     assert (settings["seed"], settings["count"], settings["scheduler"], settings["steps"]) == (0, 70, "ddim", 2)
     assert settings["real"]["features"] == "fashion-mnist"
     assert settings["real"]["reference"] == "fashion-mnist train"
@@ -83,7 +89,9 @@ def test_tables_name_features_counts_and_what_they_do_not_compare_with(
     converted: Converted, real: RealData, tmp_path: Path
 ) -> None:
     console = Console(record=True, width=120, file=(tmp_path / "printed").open("w"))
-    print_evaluation(console, measured(converted, tmp_path, real)[0])
+    found = evaluate_to_folder(converted, tmp_path / "out", spec=SPEC, real=real)
+    assert found is not None
+    print_evaluation(console, found)
     printed = console.export_text()
     for words in ("FID (fashion-mnist)", "real, held out", "70 images, ddim, 2 steps, seed 0", "not with papers"):
         assert words in printed
@@ -91,29 +99,24 @@ def test_tables_name_features_counts_and_what_they_do_not_compare_with(
 
 
 def test_without_real_images_fidelity_is_measured_all_the_same(converted: Converted, tmp_path: Path) -> None:
-    found, images = measured(converted, tmp_path, None, EvaluationSpec(count=2, steps=2))
+    spec = EvaluationSpec(count=2, steps=2, states_per_stratum=2)
+    found = evaluate_to_folder(converted, tmp_path / "out", spec=spec, plots=tmp_path / "plots")
+    assert found is not None
     assert found.distribution is None
     assert 0 < found.fidelity.epsilon_error < 1
-    save_plots(tmp_path / "plots", found, images)
     assert {file.name for file in (tmp_path / "plots").iterdir()} == {"samples.png", "error.png", "sites.png"}
 
 
 def test_too_few_images_are_refused_before_any_is_drawn(converted: Converted, real: RealData, tmp_path: Path) -> None:
     with pytest.raises(QualityError, match="needs more than 64 images"):
-        evaluate(converted, tmp_path / "out", real, EvaluationSpec(count=64), PartialState(cpu=True))
+        measured(converted, tmp_path / "out", real, EvaluationSpec(count=64))
     assert not (tmp_path / "out").exists()
 
 
 def test_the_floor_is_the_distance_of_as_many_real_images(converted: Converted, real: RealData, tmp_path: Path) -> None:
-    distribution = measured(converted, tmp_path, real)[0].distribution
+    distribution = measured(converted, tmp_path, real).distribution
     assert distribution is not None
     assert distribution.floor is not None
     assert distribution.floor_interval is not None
     assert distribution.floor_interval[0] < distribution.floor < distribution.floor_interval[1]
     assert distribution.floor < distribution.quality["ANN"].fid
-
-
-@pytest.mark.parametrize("field", ["count", "steps", "batch_size", "bootstrap"])
-def test_settings_out_of_range_are_refused(field: str) -> None:
-    with pytest.raises(SpecError, match=f"{field} = 0"):
-        EvaluationSpec(**{field: 0})  # pyright: ignore[reportArgumentType]

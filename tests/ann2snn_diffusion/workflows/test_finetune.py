@@ -1,9 +1,79 @@
+import dataclasses
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from ann2snn_diffusion.workflows.finetune import training_seconds
+import pytest
+import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState, GradientState
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
+from ann2snn_diffusion.models.loading import Source, load_converted
+from ann2snn_diffusion.search.spec import SearchSpec
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.training.spec import TrainingSpec
+from ann2snn_diffusion.workflows.convert import convert, convert_to_folder
+from ann2snn_diffusion.workflows.finetune import finetune, finetune_to_folder
+from ann2snn_diffusion.workflows.result_folder import Writing
+from ann2snn_diffusion.workflows.search_thresholds import search_thresholds_to_folder
+
+QUICK = CalibrationSpec(states=14, positions=64, sampler_steps=3)
+SHORT = TrainingSpec(steps=2, train_batch_size=4, sampler_steps=4, lr_warmup_steps=1)
+NO_PICTURES = Writing(samples=0)
 
 
-def test_the_seconds_of_steps_done_twice_count_once(tmp_path: Path) -> None:
-    lines = ['{"step": 1, "seconds": 2.0}', '{"step": 2, "seconds": 5.0}', '{"step": 2, "seconds": 3.0}']
-    (tmp_path / "loss.jsonl").write_text("\n".join(lines) + "\n")
-    assert training_seconds(tmp_path) == 5
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    yield
+    for state in (AcceleratorState, PartialState, GradientState):
+        state._reset_state()
+
+
+def test_from_python_the_argument_stays_and_nothing_is_written(
+    unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    snn = convert(unet, scheduler, spec=SpikeSpec(segments=(0,)), calibration=QUICK).unet
+    before = {name: part.clone() for name, part in snn.state_dict().items()}
+    found = finetune(snn, scheduler, spec=SHORT, fidelity=FidelitySpec(2, 4))
+    assert found is not None
+    assert all(torch.equal(part, before[name]) for name, part in snn.state_dict().items())
+    assert any(not torch.equal(part, before[name]) for name, part in found.unet.state_dict().items())
+    assert all(parameter.requires_grad for parameter in snn.parameters())
+    assert found.seconds > 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_of_a_model_that_was_fine_tuned_twice_and_then_guided(
+    unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path
+) -> None:
+    source = Source(unet, scheduler, "tiny", "revision")  # pyright: ignore[reportArgumentType]
+    spec = SpikeSpec(segments=(0,))
+    convert_to_folder(source, tmp_path / "snn", spec=spec, calibration=QUICK, writing=NO_PICTURES)
+    # A pipeline tells nothing but where the network came from.
+    loaded: Any = load_converted(tmp_path / "snn")
+    DDPMPipeline(loaded.unet, loaded.scheduler).save_pretrained(tmp_path / "saved")
+    assert load_converted(tmp_path / "saved").provenance == ()
+    for start, result, seed in (("snn", "one", 1), ("one", "two", 2), ("saved", "other", 3)):
+        training = dataclasses.replace(SHORT, seed=seed)
+        finetune_to_folder(load_converted(tmp_path / start), tmp_path / result, spec=training, writing=NO_PICTURES)
+    search = SearchSpec(count=14, held_out=14, evaluations=2, bootstrap=4, sampler_steps=3)
+    search_thresholds_to_folder(load_converted(tmp_path / "two"), tmp_path / "three", spec=search, writing=NO_PICTURES)
+    report = json.loads((tmp_path / "three" / "conversion_report.json").read_text())
+    assert [step["command"] for step in report["provenance"]] == [
+        "convert", "finetune", "finetune", "search-thresholds",
+    ]  # fmt: skip
+    assert [step["settings"]["seed"] for step in report["provenance"][1:]] == [1, 2, 0]
+    assert report["provenance"][0] == json.loads((tmp_path / "snn" / "conversion_report.json").read_text())[
+        "provenance"
+    ][0]  # fmt: skip
+    other = load_converted(tmp_path / "other")
+    assert [step["command"] for step in other.provenance] == ["finetune"]
+    assert (other.name, other.revision) == ("tiny", "revision")
+    card = (tmp_path / "two" / "README.md").read_text()
+    assert card.count("Fine-tuned for 2 steps of 4 states") == 2

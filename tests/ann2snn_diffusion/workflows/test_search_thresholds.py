@@ -13,18 +13,21 @@ from diffusers import DDPMScheduler
 from ann2snn_diffusion.common.atomic_output import OutputError
 from ann2snn_diffusion.models.loading import Converted, Source, load_converted
 from ann2snn_diffusion.search.journal import JournalError
-from ann2snn_diffusion.search.objectives import JUDGED, Objective
+from ann2snn_diffusion.search.objectives import Objective, Part
+from ann2snn_diffusion.search.result import Search
 from ann2snn_diffusion.search.spec import SearchSpec
-from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.search.trials import SearchError
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows import search_thresholds as threshold_search
 from ann2snn_diffusion.workflows.convert import convert, convert_to_folder
-from ann2snn_diffusion.workflows.search_thresholds import SearchError, search_folder, search_thresholds
+from ann2snn_diffusion.workflows.result_folder import Writing
+from ann2snn_diffusion.workflows.search_thresholds import search_thresholds, search_thresholds_to_folder
 from tests.conftest import build_unet
 
-QUICK = SearchSpec(count=28, held_out=28, evaluations=8, bootstrap=20)
+QUICK = SearchSpec(count=28, held_out=28, evaluations=8, bootstrap=20, sampler_steps=4)
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +36,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = Source(build_unet(), DDPMScheduler(), "tiny")  # pyright: ignore[reportArgumentType]
     output = tmp_path_factory.mktemp("models") / "snn"
     spec = SpikeSpec(segments=(0, 300))
-    convert_to_folder(source, output, spec, CalibrationSpec(states=56, positions=256, sampler_steps=4), samples=0)
+    quick = CalibrationSpec(states=56, positions=256, sampler_steps=4)
+    convert_to_folder(source, output, spec=spec, calibration=quick, writing=Writing(samples=0))
     return output
 
 
-@pytest.fixture(autouse=True)
-def short_trajectories(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ann2snn_diffusion.search.objectives.SAMPLER_STEPS", 4)
+def search(converted: Converted, working: Path, spec: SearchSpec = QUICK) -> Search:
+    """A search whose journal lies in the folder ``working``."""
+    working.mkdir(exist_ok=True)
+    journal, process = working / "journal.jsonl", PartialState(cpu=True)
+    return search_thresholds(converted.unet, converted.scheduler, spec=spec, journal=journal, process=process)
 
 
 def replace_objective(
@@ -58,6 +64,7 @@ def replace_objective(
     monkeypatch.setattr(threshold_search, "objective_of", lambda *_: objective)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("scale", [0.9, 1.15])
 def test_thresholds_that_were_all_scaled_are_found_within_a_percent(
@@ -67,35 +74,38 @@ def test_thresholds_that_were_all_scaled_are_found_within_a_percent(
     # ternary, where a condition off by a percent costs most: in radix and rate coding the last spike mends what those
     # before it missed, and the error is flat around its minimum.
     spec = SpikeSpec(coding="ternary", segments=(0,), keep=("down_blocks*", "mid_block*", "up_blocks*"))
-    calibration = CalibrationSpec(states=56, positions=1024, sampler_steps=4, correction=0)
-    unet = convert(build_unet(), DDPMScheduler(), spec, calibration).unet
+    calibration = CalibrationSpec(states=448, positions=8192, sampler_steps=4, correction=0)
+    unet = convert(build_unet(), DDPMScheduler(), spec=spec, calibration=calibration).unet
     planted = SpikingNeuron.condition
     monkeypatch.setattr(SpikingNeuron, "condition", lambda neuron, value: scale * planted(neuron, value))
     scaled = Converted(unet, DDPMScheduler(), "scaled")  # pyright: ignore[reportArgumentType]
-    search = SearchSpec(count=896, held_out=224, evaluations=25, bounds=(0.7, 1.3), bootstrap=50, seed=seed)
-    found = search_thresholds(scaled, tmp_path / "guided", search, PartialState(cpu=True))
+    spec = SearchSpec(
+        count=896, held_out=224, evaluations=25, bounds=(0.7, 1.3), bootstrap=50, seed=seed, sampler_steps=4
+    )
+    found = search(scaled, tmp_path / "guided", spec)
     assert found.winner.guidance["all"] == pytest.approx(1 / scale, rel=0.01)
     assert found.verdict is not None
     assert found.verdict.wins
-    assert unet.guidance == found.winner.guidance
+    assert found.unet.guidance == found.winner.guidance
 
 
 def test_a_winner_by_chance_is_not_stored(folder: Path, tmp_path: Path) -> None:
     converted = load_converted(folder)
-    found = search_thresholds(converted, tmp_path / "guided", QUICK, PartialState(cpu=True))
-    assert found.evaluations[0].guidance == {"all": 1.0}
+    found = search(converted, tmp_path / "guided")
+    assert found.trials[0].guidance == {"all": 1.0}
     verdict = found.verdict
-    if verdict is not None and not verdict.wins:
-        assert verdict.interval is not None
-        assert verdict.interval[1] > 0
-        assert converted.unet.guidance == {"all": 1.0}
-    assert min(one.value for one in found.evaluations) == found.winner.value
+    assert verdict is not None
+    assert verdict.interval is not None
+    assert verdict.interval[1] > 0
+    assert not verdict.wins
+    assert found.unet.guidance == {"all": 1.0}
+    assert min(one.value for one in found.trials) == found.winner.value
 
 
 def test_held_out_states_are_not_those_of_the_search(folder: Path, tmp_path: Path) -> None:
-    found = search_thresholds(load_converted(folder), tmp_path / "guided", QUICK, PartialState(cpu=True))
-    if found.verdict is not None:
-        assert found.verdict.at_one != found.evaluations[0].value
+    found = search(load_converted(folder), tmp_path / "guided")
+    assert found.verdict is not None
+    assert found.verdict.at_one != found.trials[0].value
 
 
 def test_the_optimum_of_a_known_function_is_found_and_stored(
@@ -103,18 +113,18 @@ def test_the_optimum_of_a_known_function_is_found_and_stored(
 ) -> None:
     replace_objective(monkeypatch, lambda factor: 1 + 50 * (factor - 1.03) ** 2)
     converted = load_converted(folder)
-    found = search_thresholds(converted, tmp_path / "guided", QUICK, PartialState(cpu=True))
+    found = search(converted, tmp_path / "guided")
     assert found.winner.guidance["all"] == pytest.approx(1.03, abs=1e-3)
-    assert converted.unet.guidance == found.winner.guidance
-    assert len(found.evaluations) <= QUICK.evaluations
+    assert found.unet.guidance == found.winner.guidance
+    assert len(found.trials) <= QUICK.evaluations
 
 
 def test_where_factor_one_is_best_it_stays(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_objective(monkeypatch, lambda factor: 1 + abs(factor - 1))
     converted = load_converted(folder)
-    found = search_thresholds(converted, tmp_path / "guided", QUICK, PartialState(cpu=True))
+    found = search(converted, tmp_path / "guided")
     assert found.verdict is None
-    assert converted.unet.guidance == {"all": 1.0}
+    assert found.unet.guidance == {"all": 1.0}
 
 
 def test_values_that_are_not_finite_are_recorded_and_count_as_worst(
@@ -122,12 +132,10 @@ def test_values_that_are_not_finite_are_recorded_and_count_as_worst(
 ) -> None:
     replace_objective(monkeypatch, lambda factor: math.nan if factor > 1.02 else 2 - factor)
     spec = dataclasses.replace(QUICK, optimizer="grid", evaluations=12)
-    found = search_thresholds(load_converted(folder), tmp_path / "guided", spec, PartialState(cpu=True))
-    assert any(math.isnan(one.value) for one in found.evaluations)
-    assert found.winner.guidance["all"] == max(
-        one.guidance["all"] for one in found.evaluations if not math.isnan(one.value)
-    )
-    lines = (search_folder(tmp_path / "guided") / "journal.jsonl").read_text().splitlines()
+    found = search(load_converted(folder), tmp_path / "guided", spec)
+    assert any(math.isnan(one.value) for one in found.trials)
+    assert found.winner.guidance["all"] == max(one.guidance["all"] for one in found.trials if not math.isnan(one.value))
+    lines = (tmp_path / "guided" / "journal.jsonl").read_text().splitlines()
     assert any(json.loads(line)["value"] is None for line in lines[1:])
 
 
@@ -136,7 +144,7 @@ def test_nothing_finite_at_factor_one_is_an_error(
 ) -> None:
     replace_objective(monkeypatch, lambda factor: math.nan)
     with pytest.raises(SearchError, match="factor 1 is nan"):
-        search_thresholds(load_converted(folder), tmp_path / "guided", QUICK, PartialState(cpu=True))
+        search(load_converted(folder), tmp_path / "guided")
 
 
 @pytest.mark.parametrize("optimizer", ["powell", "differential-evolution"])
@@ -148,7 +156,7 @@ def test_a_stopped_search_goes_on_from_its_journal(
 
     spec = dataclasses.replace(QUICK, optimizer=optimizer)
     replace_objective(monkeypatch, value)
-    whole = search_thresholds(load_converted(folder), tmp_path / "whole", spec, PartialState(cpu=True))
+    whole = search(load_converted(folder), tmp_path / "whole", spec)
 
     drawn: list[float] = []
 
@@ -159,14 +167,14 @@ def test_a_stopped_search_goes_on_from_its_journal(
 
     replace_objective(monkeypatch, stopping, drawn)
     with pytest.raises(KeyboardInterrupt):
-        search_thresholds(load_converted(folder), tmp_path / "guided", spec, PartialState(cpu=True))
-    journal = search_folder(tmp_path / "guided") / "journal.jsonl"
+        search(load_converted(folder), tmp_path / "guided", spec)
+    journal = tmp_path / "guided" / "journal.jsonl"
     with journal.open("a") as file:
         file.write('{"guidance": {"all"')  # a line cut short
     again: list[float] = []
     replace_objective(monkeypatch, value, again)
-    found = search_thresholds(load_converted(folder), tmp_path / "guided", spec, PartialState(cpu=True))
-    assert [one.guidance for one in found.evaluations] == [one.guidance for one in whole.evaluations]
+    found = search(load_converted(folder), tmp_path / "guided", spec)
+    assert [one.guidance for one in found.trials] == [one.guidance for one in whole.trials]
     assert not set(again[:-2]) & set(drawn[:3])  # the verdict draws factor 1 and the winner once more
     assert found.guidance == whole.guidance
 
@@ -174,59 +182,57 @@ def test_a_stopped_search_goes_on_from_its_journal(
 def test_a_journal_of_another_search_is_refused(folder: Path, tmp_path: Path) -> None:
     converted = load_converted(folder)
     spec = dataclasses.replace(QUICK, evaluations=2)
-    search_thresholds(converted, tmp_path / "guided", spec, PartialState(cpu=True))
+    search(converted, tmp_path / "guided", spec)
     for changes, field in (({"seed": 1}, "seed"), ({"count": 14}, "count")):
         with pytest.raises(JournalError, match=field):
-            search_thresholds(
-                converted, tmp_path / "guided", dataclasses.replace(spec, **changes), PartialState(cpu=True)
-            )
+            search(converted, tmp_path / "guided", dataclasses.replace(spec, **changes))
     next(iter(converted.unet.neurons().values())).threshold.data.mul_(1.1)
     with pytest.raises(JournalError, match="model"):
-        search_thresholds(converted, tmp_path / "guided", spec, PartialState(cpu=True))
+        search(converted, tmp_path / "guided", spec)
     longer = dataclasses.replace(QUICK, evaluations=4, optimizer="grid", energy=0.5)
-    search_thresholds(load_converted(folder), tmp_path / "guided", longer, PartialState(cpu=True))
+    search(load_converted(folder), tmp_path / "guided", longer)
 
 
 def test_energy_prefers_fewer_spikes(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_objective(monkeypatch, lambda factor: 1 + (factor - 1) ** 2)
     spec = dataclasses.replace(QUICK, energy=1.0, optimizer="grid", bounds=(0.8, 1.2))
-    found = search_thresholds(load_converted(folder), tmp_path / "guided", spec, PartialState(cpu=True))
-    assert found.winner.spikes < found.evaluations[0].spikes
-    assert found.winner.value > found.evaluations[0].value
+    found = search(load_converted(folder), tmp_path / "guided", spec)
+    assert found.winner.spikes < found.trials[0].spikes
+    assert found.winner.value > found.trials[0].value
     assert found.verdict is not None
     assert found.verdict.wins
 
 
 def test_a_factor_for_every_group_of_the_dimensions(folder: Path, tmp_path: Path) -> None:
     spec = dataclasses.replace(QUICK, by=("segment", "stage"), optimizer="direct", evaluations=4)
-    found = search_thresholds(load_converted(folder), tmp_path / "guided", spec, PartialState(cpu=True))
+    found = search(load_converted(folder), tmp_path / "guided", spec)
     assert found.groups == ("segment.0", "segment.300", "stage.down", "stage.mid", "stage.up")
-    assert all(tuple(one.guidance) == found.groups for one in found.evaluations)
-    assert len(found.evaluations) == 4
+    assert all(tuple(one.guidance) == found.groups for one in found.trials)
+    assert len(found.trials) == 4
 
 
 def test_only_groups_that_have_a_site_are_searched(tmp_path: Path) -> None:
     blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
     quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
     plain = build_unet(**blocks, add_attention=False)
-    unet = convert(plain, DDPMScheduler(), SpikeSpec(segments=(0, 300)), quick).unet
+    unet = convert(plain, DDPMScheduler(), spec=SpikeSpec(segments=(0, 300)), calibration=quick).unet
     converted = Converted(unet, DDPMScheduler(num_train_timesteps=250), "plain")  # pyright: ignore[reportArgumentType]
     spec = dataclasses.replace(QUICK, by=("kind", "segment"), evaluations=3)
-    found = search_thresholds(converted, tmp_path / "guided", spec, PartialState(cpu=True))
+    found = search(converted, tmp_path / "guided", spec)
     assert found.groups == ("kind.activation", "kind.shortcut", "kind.resampling", "segment.0")
 
 
 def test_a_grid_beyond_the_budget_is_refused(folder: Path, tmp_path: Path) -> None:
     spec = dataclasses.replace(QUICK, by=("kind",), optimizer="grid", evaluations=16)
     with pytest.raises(SearchError, match="evaluations = 16: a grid of 4 factors needs at least 17"):
-        search_thresholds(load_converted(folder), tmp_path / "guided", spec, PartialState(cpu=True))
-    assert not search_folder(tmp_path / "guided").exists()
+        search(load_converted(folder), tmp_path / "guided", spec)
+    assert not list((tmp_path / "guided").iterdir())
 
 
 def test_a_model_is_no_place_for_a_journal(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "guided-search")
     with pytest.raises(OutputError, match="guided-search is a model"):
-        search_thresholds(load_converted(folder), tmp_path / "guided", QUICK, PartialState(cpu=True))
+        search_thresholds_to_folder(load_converted(folder), tmp_path / "guided", spec=QUICK)
 
 
 def test_a_winner_that_is_not_finite_on_held_out_states_is_not_stored(
@@ -237,30 +243,30 @@ def test_a_winner_that_is_not_finite_on_held_out_states_is_not_stored(
     def draw(network: SpikingUNet2DModel) -> torch.Tensor:
         assert isinstance(network.guidance, dict)
         factor = network.guidance["all"]
-        return torch.full((8,), math.nan if parts[-1] == JUDGED and factor != 1 else 2 - factor)
+        return torch.full((8,), math.nan if parts[-1] == "judged" and factor != 1 else 2 - factor)
 
-    def objective_of(_converted: Converted, _spec: SearchSpec, part: int, *_: object) -> Objective:
+    def objective_of(_unet: object, _scheduler: object, _spec: SearchSpec, part: Part, *_: object) -> Objective:
         parts.append(part)
         return Objective("planted", draw, lambda rows: rows.mean().item())
 
     monkeypatch.setattr(threshold_search, "objective_of", objective_of)
-    found = search_thresholds(converted, tmp_path / "guided", QUICK, PartialState(cpu=True))
+    found = search(converted, tmp_path / "guided")
     assert found.winner.guidance["all"] > 1
-    assert converted.unet.guidance == {"all": 1.0}
+    assert found.unet.guidance == {"all": 1.0}
     json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_minutes_end_a_search(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_objective(monkeypatch, lambda factor: factor)
     spec = dataclasses.replace(QUICK, minutes=1e-9, evaluations=50)
-    found = search_thresholds(load_converted(folder), tmp_path / "guided", spec, PartialState(cpu=True))
-    assert len(found.evaluations) == 1
+    found = search(load_converted(folder), tmp_path / "guided", spec)
+    assert len(found.trials) == 1
 
 
 def test_a_search_starts_unguided(folder: Path, tmp_path: Path) -> None:
     converted = load_converted(folder)
     spec = dataclasses.replace(QUICK, evaluations=2)
-    plain = search_thresholds(converted, tmp_path / "one", spec, PartialState(cpu=True)).evaluations[0]
+    plain = search(converted, tmp_path / "one", spec).trials[0]
     converted.unet.guidance = 0.8
-    again = search_thresholds(converted, tmp_path / "two", spec, PartialState(cpu=True)).evaluations[0]
+    again = search(converted, tmp_path / "two", spec).trials[0]
     assert again.value == plain.value

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 Recipe = Annotated[str | None, typer.Option(help="TOML file or recipe name; flags override it.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the result folder if it exists.")]
 Rules = Annotated[Path | None, typer.Option(help="The rules that the model was converted with.")]

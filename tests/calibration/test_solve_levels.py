@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from calibration.solve import least_squares, maximum, percentile, quantise
+from calibration.solve_levels import least_squares, maximum, percentile, quantise
 
 
 def error(values: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, lowest: int, highest: int) -> torch.Tensor:

@@ -1,0 +1,66 @@
+"""Clean images, noise, and what lies between them: the only place with √ᾱ.
+
+    x_s = √ᾱ_s · x_0 + √(1 − ᾱ_s) · ε        (DDPM, arXiv 2006.11239, eq. 4)
+    v_s = √ᾱ_s · ε − √(1 − ᾱ_s) · x_0        (arXiv 2202.00512, appendix D)
+
+A network predicts ε, v or x_0, as its scheduler's ``prediction_type`` says; from x_s and any of them the others follow.
+Each row has its own diffusion timestep s: images are [N, C, H, W], diffusion timesteps int64 [N].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+
+def roots(scheduler: Any, diffusion_timesteps: Tensor) -> tuple[Tensor, Tensor]:
+    """√ᾱ_s and √(1 − ᾱ_s) of each row, [N, 1, 1, 1]."""
+    signal = scheduler.alphas_cumprod.to(diffusion_timesteps.device)[diffusion_timesteps].view(-1, 1, 1, 1)
+    return signal.sqrt(), (1 - signal).sqrt()
+
+
+def noisy(scheduler: Any, clean: Tensor, noise: Tensor, diffusion_timesteps: Tensor) -> Tensor:
+    """x_s from x_0 and ε."""
+    signal, rest = roots(scheduler, diffusion_timesteps)
+    return signal * clean + rest * noise
+
+
+def target(scheduler: Any, clean: Tensor, noise: Tensor, diffusion_timesteps: Tensor) -> Tensor:
+    """What the network should predict from x_s: ε, v or x_0."""
+    kind = scheduler.config.prediction_type
+    if kind == "v_prediction":
+        signal, rest = roots(scheduler, diffusion_timesteps)
+        return signal * noise - rest * clean
+    return clean if kind == "sample" else noise
+
+
+def predicted_image(scheduler: Any, predicted: Tensor, states: Tensor, diffusion_timesteps: Tensor) -> Tensor:
+    """x̂_0 from what the network predicted for x_s; not clipped."""
+    kind = scheduler.config.prediction_type
+    if kind == "sample":
+        return predicted
+    signal, rest = roots(scheduler, diffusion_timesteps)
+    if kind == "v_prediction":
+        return signal * states - rest * predicted
+    return (states - rest * predicted) / signal
+
+
+def noise_between(scheduler: Any, states: Tensor, clean: Tensor, diffusion_timesteps: Tensor) -> Tensor:
+    """ε̂ that takes x̂_0 (``clean``) to x_s."""
+    signal, rest = roots(scheduler, diffusion_timesteps)
+    return (states - signal * clean) / rest
+
+
+def ddim_step(
+    scheduler: Any, predicted: Tensor, states: Tensor, diffusion_timesteps: Tensor, following: Tensor
+) -> Tensor:
+    """x_s' = √ᾱ_s' · x̂_0 + √(1 − ᾱ_s') · ε̂, each row from its own s to its own s' (arXiv 2010.02502, eq. 12, η = 0).
+
+    Where the scheduler clips x̂_0, ε̂ stays as it was predicted, as in diffusers.
+    """
+    clean = predicted_image(scheduler, predicted, states, diffusion_timesteps)
+    noise = noise_between(scheduler, states, clean, diffusion_timesteps)
+    if scheduler.config.clip_sample:
+        clean = clean.clamp(-scheduler.config.clip_sample_range, scheduler.config.clip_sample_range)
+    return noisy(scheduler, clean, noise, following)

@@ -1,0 +1,82 @@
+"""Batches of noisy images, each at its own noise level: what a U-Net is asked about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor
+
+from ann2snn_diffusion.diffusion.conditioning import draw_labels
+from ann2snn_diffusion.diffusion.noising import noisy, target
+
+
+@dataclass(frozen=True)
+class NoisyStates:
+    """N noisy images.
+
+    Attributes:
+        states: x_s, [N, C, H, W].
+        diffusion_timesteps: their noise levels s, int64 [N].
+        class_labels: [N, …], or None.
+    """
+
+    states: Tensor
+    diffusion_timesteps: Tensor
+    class_labels: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def arguments(self, rows: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The arguments of a U-Net for some rows."""
+        labels = None if self.class_labels is None else self.class_labels[rows]
+        return self.states[rows], self.diffusion_timesteps[rows], labels
+
+    def part(self, rows: slice) -> NoisyStates:
+        """Some of them."""
+        return NoisyStates(*self.arguments(rows))
+
+
+@dataclass(frozen=True)
+class NoisyImages(NoisyStates):
+    """Noisy states of real images.
+
+    Attributes:
+        target: what the DDPM loss asks the network for, [N, C, H, W].
+    """
+
+    target: Tensor
+
+
+def add_noise(pixels: Tensor, unet: UNet2DModel, scheduler: Any, generator: torch.Generator) -> NoisyImages:
+    """Images, uint8 [N, 3, H, W], at diffusion timesteps drawn uniformly."""
+    clean = pixels[:, : unet.config["in_channels"]].float() / 127.5 - 1
+    noise = torch.randn(clean.shape, generator=generator)
+    diffusion_timesteps = torch.randint(len(scheduler.alphas_cumprod), (len(clean),), generator=generator)
+    labels = draw_labels(unet, len(clean), generator)
+    states = noisy(scheduler, clean, noise, diffusion_timesteps)
+    wanted = target(scheduler, clean, noise, diffusion_timesteps)
+    states, diffusion_timesteps, wanted = (part.to(unet.device) for part in (states, diffusion_timesteps, wanted))
+    return NoisyImages(states, diffusion_timesteps, labels, wanted)
+
+
+def noisy_images(images: Tensor, diffusion_timesteps: Tensor, scheduler: Any, generator: torch.Generator) -> Tensor:
+    """x_s for as many diffusion timesteps [N] as asked, from clean images [M, C, H, W] in [−1, 1], used in turn."""
+    clean = images[torch.arange(len(diffusion_timesteps), device=images.device) % len(images)]
+    noise = torch.randn(clean.shape, generator=generator).to(clean)
+    return noisy(scheduler, clean, noise, diffusion_timesteps)
+
+
+def spread_over(starts: tuple[int, ...], last: int, count: int, generator: torch.Generator) -> Tensor:
+    """Diffusion timesteps, int64 [count], equally many from each of the ranges that begin at ``starts``, uniform in it.
+
+    Args:
+        last: where the last range ends, exclusive; ranges beyond it are left out.
+    """
+    bounds = [start for start in starts if start < last] + [last]
+    shares = torch.arange(count) % (len(bounds) - 1)
+    low, high = torch.tensor(bounds[:-1])[shares], torch.tensor(bounds[1:])[shares]
+    return low + (torch.rand(count, generator=generator) * (high - low)).long()

@@ -1,0 +1,80 @@
+"""Fidelity as tables for the terminal."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
+from ann2snn_diffusion.evaluation.noise_strata import LOW_NOISE
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+
+WIDE = 112
+"""Columns of a terminal from which thresholds and offsets are shown too."""
+
+
+def print_conversion(console: Console, report: FidelityReport, spec: SpikeSpec) -> None:
+    """The table of sites, then the totals."""
+    console.print(site_table(report, spec.coding, wide=console.width >= WIDE))
+    total = sum(synapse.operations for synapse in report.synapses)
+    doubled = sum(site.doubled for site in report.sites)
+    console.print(
+        f"{len(report.sites)} sites spike{f', {doubled} doubled' if doubled else ''}, "
+        f"{spec.coding} coding, T = {spec.time_steps}, {spec.schedule}\n"
+        f"relative ε error to the ANN: {report.epsilon_error:.5f} over all diffusion timesteps, "
+        f"{report.epsilon_error_low_noise:.5f} below {LOW_NOISE}\n"
+        f"driven by spikes: {report.spike_driven:.2%} of {total / 1e6:.1f} M synaptic operations per image; "
+        f"mean firing rate {report.firing_rate:.3f}",
+        soft_wrap=True,
+    )
+
+
+def site_table(report: FidelityReport, coding: str, wide: bool = True) -> Table:
+    """One row per site, spiking or analog; without θ and offset where the terminal is not ``wide``."""
+    ranges = ["θ", "offset"] if wide else []
+    rows = Table("site", "emits", *ranges, "firing rate", "saturation", "error to ANN", box=SIMPLE_HEAD)
+    for column in rows.columns:
+        column.no_wrap = True
+    for site in report.sites:
+        extremes = [f"{low:.3g} … {high:.3g}" for low, high in (site.threshold, site.offset)] if wide else []
+        rows.add_row(
+            site.name.removesuffix(".neuron").replace(".processor", ""),
+            f"{'2 ' if site.doubled else ''}{coding}{', ±' if site.signed else ''}",
+            *extremes,
+            f"{site.firing_rate:.3f}",
+            f"{site.saturation:.2%}",
+            f"{site.error:.1e}",
+        )
+    for synapse in report.synapses:
+        if synapse.driven_by == "analog":
+            rows.add_row(synapse.name, "[dim]analog", *["[dim]–"] * (len(rows.columns) - 2))
+    return rows
+
+
+def stratum_table(report: FidelityReport) -> Table:
+    """Relative ε error, a column a noise stratum."""
+    columns = [f"{stratum.start}" for stratum in report.strata]
+    rows = Table("diffusion timestep from", *columns, box=SIMPLE_HEAD)
+    rows.add_row("relative ε error, ‰", *(f"{1000 * stratum.epsilon_error:.2g}" for stratum in report.strata))
+    return rows
+
+
+def print_before_and_after(console: Console, before: FidelityReport, after: FidelityReport) -> None:
+    """Relative ε error by noise stratum before and after a training, then the totals."""
+    rows = Table("diffusion timesteps", "relative ε error, before", "after", "ratio", box=SIMPLE_HEAD)
+    for old, new in zip(before.strata, after.strata, strict=True):
+        errors = old.epsilon_error, new.epsilon_error
+        rows.add_row(f"{old.start} … {old.stop - 1}", *(f"{error:.5f}" for error in errors), _ratio(*errors))
+    console.print(rows)
+    for name, field in {
+        "relative ε error, all diffusion timesteps": "epsilon_error",
+        f"relative ε error below {LOW_NOISE}": "epsilon_error_low_noise",
+        "mean firing rate": "firing_rate",
+    }.items():
+        figures = getattr(before, field), getattr(after, field)
+        console.print(f"{name}: {figures[0]:.5f} → {figures[1]:.5f} ({_ratio(*figures)})", soft_wrap=True)
+
+
+def _ratio(before: float, after: float) -> str:
+    return f"{after / before:.2f} ×" if before else "–"

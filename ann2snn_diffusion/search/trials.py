@@ -1,0 +1,140 @@
+"""All that an optimizer asks for within its budget: each setting tried once, factor 1 first, and journalled."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.common.progress import Advance, Track, silent
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
+from ann2snn_diffusion.evaluation.spike_count import spikes_per_image
+from ann2snn_diffusion.search.journal import Trial, append
+from ann2snn_diffusion.search.objectives import Objective
+from ann2snn_diffusion.search.optimizers import OPTIMIZERS, Point
+from ann2snn_diffusion.search.spec import SearchSpec
+from ann2snn_diffusion.search.verdict import cost
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+
+DIGITS = 6
+"""Decimals of a factor."""
+
+
+class SearchError(A2SError):
+    """A search that cannot be carried out."""
+
+
+class _BudgetSpentError(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a setting of the factors is tried on."""
+
+    unet: SpikingUNet2DModel
+    """Its guidance is set to every setting in turn."""
+    objective: Objective
+    counted: NoisyStates
+    """States that spikes are counted on."""
+
+    def measure(self, factors: dict[str, float]) -> Trial:
+        """Objective and spikes with ``factors``, by group."""
+        started = time.perf_counter()
+        self.unet.guidance = factors
+        value = self.objective.value(self.objective.draw(self.unet))
+        spikes = spikes_per_image(self.unet, *self.counted.arguments())
+        return Trial(factors, value, spikes, round(time.perf_counter() - started, 3))
+
+
+@dataclass
+class Notebook:
+    """What was tried.
+
+    Attributes:
+        known: trials of earlier runs, by setting; they cost nothing.
+        journal: file that new ones are added to; None: nowhere.
+        process: one of several that ask for the same settings.
+        tried: trials of this search, in their order.
+    """
+
+    known: dict[str, Trial]
+    journal: Path | None
+    process: PartialState
+    tried: dict[str, Trial] = field(default_factory=dict)
+
+    def trial(self, bench: Bench, asked: Trial) -> Trial:
+        """``asked`` with what it gives: as known, or measured now."""
+        if asked.key not in self.known:
+            found, journal = bench.measure(asked.guidance), self.journal
+            # One process's clock and last bits count for all, so that all ask for the same points.
+            keep = (lambda: found) if journal is None else (lambda: append(journal, found))
+            self.known[asked.key] = everywhere(keep, self.process)
+        self.tried[asked.key] = self.known[asked.key]
+        return self.tried[asked.key]
+
+
+def search_factors(
+    bench: Bench, groups: tuple[str, ...], spec: SearchSpec, notebook: Notebook, track: Track = silent
+) -> list[Trial]:
+    """All trials of a search, factor 1 first.
+
+    Raises:
+        SearchError: the unguided network gives nothing finite.
+    """
+    low, high = spec.bounds
+    advance = track("thresholds", spec.evaluations)
+
+    def at(position: Point) -> float:
+        factors = [round(float(low + part * (high - low)), DIGITS) for part in position]
+        asked = Trial(dict(zip(groups, factors, strict=True)), math.nan, 0, 0)
+        if asked.key not in notebook.tried:
+            _refuse_beyond_budget(notebook, spec)
+            notebook.trial(bench, asked)
+            _tell(advance, notebook, spec)
+        base = next(iter(notebook.tried.values()))
+        if not math.isfinite(base.value) or not base.value:
+            raise SearchError(f"{bench.objective.name} at factor 1 is {base.value}: there is nothing to compare with.")
+        return cost(notebook.tried[asked.key], base, spec.energy)
+
+    start = np.full(len(groups), (1 - low) / (high - low))
+    try:
+        at(start)
+        OPTIMIZERS[spec.chosen_optimizer](at, start, spec.evaluations, spec.seed)
+    except _BudgetSpentError:
+        pass
+    return list(notebook.tried.values())
+
+
+def _refuse_beyond_budget(notebook: Notebook, spec: SearchSpec) -> None:
+    spent = spec.minutes and sum(one.seconds for one in notebook.tried.values()) > 60 * spec.minutes
+    if len(notebook.tried) >= spec.evaluations or spent:
+        raise _BudgetSpentError
+
+
+def _tell(advance: Advance, notebook: Notebook, spec: SearchSpec) -> None:
+    base = next(iter(notebook.tried.values()))
+    best = min(notebook.tried.values(), key=lambda one: cost(one, base, spec.energy))
+    advance(len(notebook.tried), {"at 1": base.value, "best": best.value})
+
+
+def everywhere(make: Callable[[], Any], process: PartialState) -> Any:
+    """What ``make`` gives in the main process, in all processes; an error that a user can mend, too."""
+    made: list[Any] = [None]
+    if process.is_main_process:
+        try:
+            made = [make()]
+        except A2SError as error:
+            made = [error]
+    broadcast_object_list(made)
+    if isinstance(made[0], A2SError):
+        raise made[0]
+    return made[0]

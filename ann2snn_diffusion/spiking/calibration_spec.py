@@ -1,0 +1,44 @@
+"""CalibrationSpec: how thresholds and corrections are found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ann2snn_diffusion.common.specs import check, setting
+
+Method = Literal["least-squares", "max", "percentile"]
+Per = Literal["channel", "tensor"]
+
+
+@dataclass(frozen=True)
+class CalibrationSpec:
+    """How thresholds and corrections are found.
+
+    Raises:
+        SpecError: a field out of range.
+    """
+
+    method: Method = setting(
+        "least-squares",
+        "least-squares: minimal squared error, with offset. max, percentile: the literature's baselines, offset 0.",
+    )
+    percentile: float = setting(
+        99.9,
+        "Percent of the magnitudes that lie below the highest level; `method` percentile only.",
+        above=0,
+        at_most=100,
+    )
+    per: Per = setting("channel", "One threshold per channel, or one for all channels of a site.")
+    correction: float = setting(
+        1e-3, "Least relative ridge strength of the synapses' correction; 0: leave the weights alone.", at_least=0
+    )
+    states: int = setting(352, "Noisy images that are calibrated on, all in memory at once.", at_least=1)
+    positions: int = setting(1024, "Positions per site and noise segment that thresholds are solved from.", at_least=1)
+    sampler_steps: int = setting(25, "DDIM steps of the trajectories that the states come from.", at_least=1)
+    seed: int = setting(
+        0, "Seed of the states and of the positions that thresholds are solved from.", at_least=0, at_most=2**63 - 1
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
