@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ann2snn_diffusion.evaluation.cost_tables import CostTable, cost_table
+    from ann2snn_diffusion.evaluation.costs import Costs
     from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
     from ann2snn_diffusion.evaluation.figures import Evaluation
     from ann2snn_diffusion.evaluation.real_data import RealData, bundled_data, real_data
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.workflows.convert import Conversion, convert, convert_to_folder
     from ann2snn_diffusion.workflows.evaluate import evaluate, evaluate_to_folder
     from ann2snn_diffusion.workflows.finetune import Finetuning, finetune, finetune_to_folder
+    from ann2snn_diffusion.workflows.inspect import inspect, inspect_to_folder
     from ann2snn_diffusion.workflows.result_folder import Writing
     from ann2snn_diffusion.workflows.search_thresholds import search_thresholds, search_thresholds_to_folder
 
 HOMES = {
+    "ann2snn_diffusion.evaluation.cost_tables": ("CostTable", "cost_table"),
+    "ann2snn_diffusion.evaluation.costs": ("Costs",),
     "ann2snn_diffusion.evaluation.fidelity": ("FidelitySpec",),
     "ann2snn_diffusion.evaluation.figures": ("Evaluation",),
     "ann2snn_diffusion.evaluation.real_data": ("RealData", "bundled_data", "real_data"),
@@ -48,6 +53,7 @@ HOMES = {
     "ann2snn_diffusion.workflows.convert": ("Conversion", "convert", "convert_to_folder"),
     "ann2snn_diffusion.workflows.evaluate": ("evaluate", "evaluate_to_folder"),
     "ann2snn_diffusion.workflows.finetune": ("Finetuning", "finetune", "finetune_to_folder"),
+    "ann2snn_diffusion.workflows.inspect": ("inspect", "inspect_to_folder"),
     "ann2snn_diffusion.workflows.result_folder": ("Writing",),
     "ann2snn_diffusion.workflows.search_thresholds": ("search_thresholds", "search_thresholds_to_folder"),
     # A pipeline loads a class of another package only where that package names the base class that it knows.
@@ -58,6 +64,8 @@ __all__ = [
     "CalibrationSpec",
     "Conversion",
     "Converted",
+    "CostTable",
+    "Costs",
     "Evaluation",
     "EvaluationSpec",
     "FidelitySpec",
@@ -78,10 +86,13 @@ __all__ = [
     "bundled_data",
     "convert",
     "convert_to_folder",
+    "cost_table",
     "evaluate",
     "evaluate_to_folder",
     "finetune",
     "finetune_to_folder",
+    "inspect",
+    "inspect_to_folder",
     "load_converted",
     "load_source",
     "real_data",

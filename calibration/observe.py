@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from calibration.rate_distortion import Sample
+
 Before = Callable[[Tensor], None]
 """Called with a site's input before it runs."""
 After = Callable[[Tensor, Any], Any]
@@ -48,3 +50,10 @@ def draw_rows(activations: Tensor, dim: int, count: int, generator: torch.Genera
     if len(rows) <= count:
         return rows
     return rows[torch.randint(len(rows), (count,), generator=generator).to(rows.device)]
+
+
+def sample_of(values: Tensor, dim: int, count: int, generator: torch.Generator) -> Sample:
+    """At most ``count`` positions of values whose channels lie in ``dim``, and the range of all; one segment."""
+    channels_last = values.movedim(dim, -1).flatten(0, -2)
+    rows = draw_rows(values, dim, count, generator)
+    return Sample(rows[None], channels_last.amin(0)[None], channels_last.amax(0)[None])

@@ -10,6 +10,7 @@ from ann2snn_diffusion.cli.command_from_specs import command
 from ann2snn_diffusion.cli.convert import convert
 from ann2snn_diffusion.cli.evaluate import evaluate
 from ann2snn_diffusion.cli.finetune import finetune
+from ann2snn_diffusion.cli.inspect import inspect
 from ann2snn_diffusion.cli.sample import sample
 from ann2snn_diffusion.cli.search_thresholds import search_thresholds
 from ann2snn_diffusion.common.errors import A2SError, first_line
@@ -26,6 +27,7 @@ app.command()(command(finetune))
 app.command()(command(search_thresholds))
 app.command()(command(sample))
 app.command()(command(evaluate))
+app.command()(command(inspect))
 
 
 def main() -> None:

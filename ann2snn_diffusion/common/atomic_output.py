@@ -85,6 +85,16 @@ def new_folder(folder: Path, force: bool = False) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def require_place(file: Path) -> None:
+    """Check a file that is to be written before any work is done.
+
+    Raises:
+        OutputError: no such folder, or the name is a folder's.
+    """
+    if not file.parent.is_dir() or file.is_dir():
+        raise OutputError(f"{file} cannot be written: expected a file name in a folder that exists.")
+
+
 @contextmanager
 def new_file(file: Path) -> Iterator[Path]:
     """A temporary file beside ``file``, of the same kind, that replaces it when the block ends well.
@@ -92,8 +102,7 @@ def new_file(file: Path) -> Iterator[Path]:
     Raises:
         OutputError: no such folder, or it cannot be written.
     """
-    if not file.parent.is_dir() or file.is_dir():
-        raise OutputError(f"{file} cannot be written: expected a file name in a folder that exists.")
+    require_place(file)
     partial = file.with_name(f".{file.stem}.partial{file.suffix}")
     try:
         yield partial

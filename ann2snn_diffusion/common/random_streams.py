@@ -14,7 +14,7 @@ import torch
 
 Purpose = Literal[
     "bootstrap", "calibration", "calibration images", "fidelity", "held-out images", "judged", "manifold", "searched",
-    "searched images", "training", "training images", "training start", "weights",
+    "searched images", "sensitivity", "training", "training images", "training start", "weights",
 ]  # fmt: skip
 
 

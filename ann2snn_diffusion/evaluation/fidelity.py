@@ -13,6 +13,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
+from ann2snn_diffusion.evaluation.costs import costs_of
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport, summarise
 from ann2snn_diffusion.evaluation.noise_strata import noise_strata, strata_below
 from ann2snn_diffusion.evaluation.site_statistics import STATES_AT_A_TIME, compare
@@ -58,7 +59,11 @@ def measure_fidelity(
         found = sampling_states(unet, scheduler, wanted, stream("fidelity", seed), track)
     advance = track("predictions compared", -(-count // STATES_AT_A_TIME))
     comparison = compare(unet, *found.arguments(), advance)
-    return summarise(comparison, noise_strata(comparison, found.diffusion_timesteps, last))
+    costs = costs_of(
+        comparison.layout, comparison.counts, comparison.ann_effective, found.diffusion_timesteps, last,
+        spec.sampler_steps,
+    )  # fmt: skip
+    return summarise(comparison, noise_strata(comparison, found.diffusion_timesteps, last), costs)
 
 
 def image_distance(first: Tensor, second: Tensor) -> ImageDistance:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from ann2snn_diffusion.evaluation.cost_tables import DEFAULT
+from ann2snn_diffusion.evaluation.costs import Costs
 from ann2snn_diffusion.evaluation.noise_strata import NoiseStratum, low_noise, relative_error
-from ann2snn_diffusion.evaluation.site_statistics import Comparison, SiteReport, SynapseReport
+from ann2snn_diffusion.evaluation.site_statistics import Comparison, SiteReport
+from ann2snn_diffusion.evaluation.synapse_report import SynapseReport
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class FidelityReport:
     """What was measured; `to_dict` is what conversion_report.json holds under these names."""
 
     sites: tuple[SiteReport, ...]
-    synapses: tuple[SynapseReport, ...]
+    costs: Costs
+    """What a forward pass costs: counted in the same passes."""
     strata: tuple[NoiseStratum, ...]
     epsilon_error: float
     """Σ(ε_SNN − ε_ANN)² / Σε_ANN² over all diffusion timesteps, each counting the same."""
@@ -25,6 +28,11 @@ class FidelityReport:
     """Mean over all neurons and time steps, every stratum counting the same."""
 
     @property
+    def synapses(self) -> tuple[SynapseReport, ...]:
+        """What each synapse was counted to do."""
+        return self.costs.synapses
+
+    @property
     def spike_driven(self) -> float:
         """Share of the synaptic operations that are driven by spikes, 0 … 1."""
         driven = sum(synapse.operations for synapse in self.synapses if synapse.driven_by == "spikes")
@@ -32,18 +40,27 @@ class FidelityReport:
 
     def figures(self) -> dict[str, float]:
         """The totals alone."""
-        return {name: getattr(self, name) for name in ("epsilon_error", "epsilon_error_low_noise", "firing_rate")}
+        names = ("epsilon_error", "epsilon_error_low_noise", "firing_rate")
+        return {name: getattr(self, name) for name in names} | self.costs.figures()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return dataclasses.asdict(self) | {"spike_driven": self.spike_driven}
+        spikes = {site.name: site.spikes_per_neuron for site in self.costs.sites}
+        return {
+            "sites": [asdict(site) | {"spikes_per_neuron": spikes[site.name]} for site in self.sites],
+            "synapses": [asdict(synapse) for synapse in self.synapses],
+            "strata": [asdict(stratum) for stratum in self.strata],
+            **self.figures(),
+            "cost_table": DEFAULT.name,
+            "spike_driven": self.spike_driven,
+        }
 
 
-def summarise(comparison: Comparison, strata: tuple[NoiseStratum, ...]) -> FidelityReport:
+def summarise(comparison: Comparison, strata: tuple[NoiseStratum, ...], costs: Costs) -> FidelityReport:
     """The report of a comparison whose states were spread over the strata."""
     return FidelityReport(
         sites=comparison.sites,
-        synapses=comparison.synapses,
+        costs=costs,
         strata=strata,
         epsilon_error=relative_error(strata),
         epsilon_error_low_noise=relative_error(low_noise(strata)),

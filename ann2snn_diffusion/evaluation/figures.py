@@ -47,6 +47,10 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, without the images."""
-        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "drawn"}
-        return {name: dataclasses.asdict(part) if dataclasses.is_dataclass(part) else part  # pyright: ignore
-                for name, part in parts.items()}  # fmt: skip
+        distribution = self.distribution and dataclasses.asdict(self.distribution)
+        return {
+            "settings": self.settings,
+            "fidelity": self.fidelity.to_dict(),
+            "images": dataclasses.asdict(self.images),
+            "distribution": distribution,
+        }

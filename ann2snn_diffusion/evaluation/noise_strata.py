@@ -40,6 +40,16 @@ def stratum_of(diffusion_timesteps: Tensor, last: int) -> Tensor:
     return torch.bucketize(diffusion_timesteps.cpu(), torch.tensor(strata_below(last)[1:]), right=True)
 
 
+def state_weights(diffusion_timesteps: Tensor, last: int) -> Tensor:
+    """What each of N states counts in a mean over all diffusion timesteps, each counting the same: float64 [N], Σ = 1.
+
+    The width of its stratum, shared among the states in it; every stratum needs a state.
+    """
+    starts, index = strata_below(last), stratum_of(diffusion_timesteps, last)
+    widths = torch.tensor([*starts, last]).diff()
+    return (widths.double() / last / torch.bincount(index, minlength=len(starts)))[index]
+
+
 def noise_strata(comparison: Comparison, diffusion_timesteps: Tensor, last: int) -> tuple[NoiseStratum, ...]:
     """What was compared at diffusion timesteps [N], all below ``last``, by stratum; every stratum needs a state."""
     starts, index = strata_below(last), stratum_of(diffusion_timesteps, last)

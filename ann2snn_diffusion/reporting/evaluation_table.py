@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ann2snn_diffusion.evaluation.figures import ANN, SNN, Distribution, Evaluation
 from ann2snn_diffusion.evaluation.spec import COMPARABLE_COUNT
+from ann2snn_diffusion.reporting.costs_table import costs_line
 from ann2snn_diffusion.reporting.fidelity_table import stratum_table
 
 
@@ -21,6 +22,7 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
         f"images from equal noise: PSNR {evaluation.images.psnr:.1f} dB, SSIM {evaluation.images.ssim:.3f}",
         soft_wrap=True,
     )
+    console.print(costs_line(fidelity.costs), soft_wrap=True)
     if evaluation.distribution is not None:
         console.print(quality_table(evaluation.distribution, settings["real"]["features"]))
         low, high = evaluation.distribution.fid_difference_interval

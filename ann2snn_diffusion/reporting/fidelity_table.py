@@ -8,9 +8,10 @@ from rich.table import Table
 
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.evaluation.noise_strata import LOW_NOISE
+from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE, costs_line
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
-WIDE = 112
+WIDE = 120
 """Columns of a terminal from which thresholds and offsets are shown too."""
 
 
@@ -28,14 +29,16 @@ def print_conversion(console: Console, report: FidelityReport, spec: SpikeSpec) 
         f"mean firing rate {report.firing_rate:.3f}",
         soft_wrap=True,
     )
+    console.print(costs_line(report.costs), soft_wrap=True)
 
 
 def site_table(report: FidelityReport, coding: str, wide: bool = True) -> Table:
-    """One row per site, spiking or analog; without θ and offset where the terminal is not ``wide``."""
+    """One row per site, spiking or analog, ``spikes`` per neuron; without θ and offset in a terminal not ``wide``."""
     ranges = ["θ", "offset"] if wide else []
-    rows = Table("site", "emits", *ranges, "firing rate", "saturation", "error to ANN", box=SIMPLE_HEAD)
+    rows = Table("site", "emits", *ranges, "firing rate", "spikes", "saturation", "error to ANN", box=SIMPLE_HEAD)
     for column in rows.columns:
         column.no_wrap = True
+    spikes = {site.name: site.spikes_per_neuron for site in report.costs.sites}
     for site in report.sites:
         extremes = [f"{low:.3g} … {high:.3g}" for low, high in (site.threshold, site.offset)] if wide else []
         rows.add_row(
@@ -43,6 +46,7 @@ def site_table(report: FidelityReport, coding: str, wide: bool = True) -> Table:
             f"{'2 ' if site.doubled else ''}{coding}{', ±' if site.signed else ''}",
             *extremes,
             f"{site.firing_rate:.3f}",
+            f"{spikes[site.name]:.2f}",
             f"{site.saturation:.2%}",
             f"{site.error:.1e}",
         )
@@ -67,13 +71,19 @@ def print_before_and_after(console: Console, before: FidelityReport, after: Fide
         errors = old.epsilon_error, new.epsilon_error
         rows.add_row(f"{old.start} … {old.stop - 1}", *(f"{error:.5f}" for error in errors), _ratio(*errors))
     console.print(rows)
+    old, new = before.figures(), after.figures()
     for name, field in {
         "relative ε error, all diffusion timesteps": "epsilon_error",
         f"relative ε error below {LOW_NOISE}": "epsilon_error_low_noise",
         "mean firing rate": "firing_rate",
+        "spikes per neuron": "spikes_per_neuron",
+        "energy, share of the ANN's": "energy_share",
+        "with element-wise work": "energy_share_all",
+        "and memory traffic": "energy_share_memory",
     }.items():
-        figures = getattr(before, field), getattr(after, field)
+        figures = old[field], new[field]
         console.print(f"{name}: {figures[0]:.5f} → {figures[1]:.5f} ({_ratio(*figures)})", soft_wrap=True)
+    console.print(ENERGY_NOTE, soft_wrap=True)
 
 
 def _ratio(before: float, after: float) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ann2snn_diffusion.evaluation.cost_tables import DEFAULT
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.provenance import Provenance
+from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE
 from ann2snn_diffusion.spiking.guidance import by_group
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
@@ -20,7 +22,13 @@ Converted from `{source}` by ann2snn_diffusion. {coding} coding, {schedule} sche
 | relative ε error to the ANN, all diffusion timesteps | {epsilon_error:.4f} |
 | relative ε error to the ANN, diffusion timesteps below 50 | {epsilon_error_low_noise:.4f} |
 | firing rate, per neuron and time step | {firing_rate:.3f} |
+| spikes per neuron, all time steps together | {spikes_per_neuron:.2f} |
+| energy of the synapses, share of the ANN's | {energy_share:.3f} |
+| with element-wise work and membrane updates | {energy_share_all:.3f} |
+| and memory traffic | {energy_share_memory:.3f} |
 | synaptic operations driven by spikes | {spike_driven:.1%} |
+
+Energy: {note}, table {table}.
 
 ```python
 import ann2snn_diffusion  # diffusers finds the U-Net's class through this import
@@ -46,8 +54,8 @@ def model_card(source: str, spec: SpikeSpec, provenance: Provenance, report: Fid
         time_steps=spec.time_steps,
         coding=spec.coding.capitalize(),
         schedule=spec.schedule,
-        epsilon_error=report.epsilon_error,
-        epsilon_error_low_noise=report.epsilon_error_low_noise,
-        firing_rate=report.firing_rate,
+        note=ENERGY_NOTE,
+        table=DEFAULT.name,
+        **report.figures(),
         spike_driven=report.spike_driven,
     )

@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE
 from ann2snn_diffusion.search.journal import Trial
 from ann2snn_diffusion.search.result import Search
 
@@ -20,10 +21,17 @@ def print_search(console: Console, search: Search) -> None:
     best, base = search.winner, search.trials[0]
     console.print(
         f"{len(search.trials)} settings tried, best: {search.objective} {best.value:.5g}, "
-        f"{base.value:.5g} at factor 1; spikes {search.relative_spikes(best) - 1:+.2%}",
+        f"{base.value:.5g} at factor 1; spikes {search.relative_spikes(best) - 1:+.2%}{energy_of(base, best)}",
         soft_wrap=True,
     )
     console.print(verdict_line(search), soft_wrap=True)
+
+
+def energy_of(base: Trial, best: Trial) -> str:
+    """Energy of both as shares of the ANN's; nothing where a journal of an earlier version did not count it."""
+    if math.isnan(base.energy_share) or math.isnan(best.energy_share):
+        return ""
+    return f", energy {base.energy_share:.4f} → {best.energy_share:.4f} of the ANN's ({ENERGY_NOTE})"
 
 
 def curve_table(search: Search) -> Table:

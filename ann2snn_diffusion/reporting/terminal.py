@@ -13,7 +13,7 @@ from ann2snn_diffusion.common.progress import Advance, Track
 
 def console() -> Console:
     """Where results are printed: stdout, wide enough for every table where it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    return Console(width=None if sys.stdout.isatty() else 128)
 
 
 def progress_bars() -> Progress:

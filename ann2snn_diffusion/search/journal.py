@@ -33,6 +33,8 @@ class Trial:
     spikes: float
     """Per image and forward pass, all sites together."""
     seconds: float
+    energy_share: float = math.nan
+    """Energy of the synapses over the ANN's; NaN in journals of earlier versions, which did not count it."""
 
     @property
     def key(self) -> str:
@@ -41,7 +43,8 @@ class Trial:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready: null for NaN."""
-        return dataclasses.asdict(self) | {"value": None if math.isnan(self.value) else self.value}
+        fields = dataclasses.asdict(self).items()
+        return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields}
 
 
 def open_journal(file: Path, identity: Mapping[str, Any]) -> list[Trial]:
@@ -91,5 +94,7 @@ def append(file: Path, trial: Trial) -> Trial:
 
 def _trial(line: str) -> Trial:
     fields = json.loads(line)
-    value = math.nan if fields["value"] is None else float(fields["value"])
-    return Trial(dict(fields["guidance"]), value, float(fields["spikes"]), float(fields["seconds"]))
+    value, energy = (
+        math.nan if found is None else float(found) for found in (fields["value"], fields.get("energy_share"))
+    )
+    return Trial(dict(fields["guidance"]), value, float(fields["spikes"]), float(fields["seconds"]), energy)

@@ -16,7 +16,9 @@ from accelerate.utils import broadcast_object_list
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Advance, Track, silent
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
-from ann2snn_diffusion.evaluation.spike_count import spikes_per_image
+from ann2snn_diffusion.evaluation.costs import costs_of
+from ann2snn_diffusion.evaluation.network_layout import NetworkLayout
+from ann2snn_diffusion.evaluation.spike_count import count_spikes
 from ann2snn_diffusion.search.journal import Trial, append
 from ann2snn_diffusion.search.objectives import Objective
 from ann2snn_diffusion.search.optimizers import OPTIMIZERS, Point
@@ -44,15 +46,21 @@ class Bench:
     """Its guidance is set to every setting in turn."""
     objective: Objective
     counted: NoisyStates
-    """States that spikes are counted on."""
+    """States that spikes are counted on, one in each noise stratum at least."""
+    layout: NetworkLayout
+    """Of ``unet``."""
+    last: int
+    """Where the last noise stratum ends."""
 
     def measure(self, factors: dict[str, float]) -> Trial:
-        """Objective and spikes with ``factors``, by group."""
+        """Objective, spikes and energy with ``factors``, by group."""
         started = time.perf_counter()
         self.unet.guidance = factors
         value = self.objective.value(self.objective.draw(self.unet))
-        spikes = spikes_per_image(self.unet, *self.counted.arguments())
-        return Trial(factors, value, spikes, round(time.perf_counter() - started, 3))
+        counts = count_spikes(self.unet, self.layout, self.counted)
+        costs = costs_of(self.layout, counts, {}, self.counted.diffusion_timesteps, self.last, sampler_steps=1)
+        seconds = round(time.perf_counter() - started, 3)
+        return Trial(factors, value, counts.spikes_per_image(), seconds, costs.energy().share)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.corrected import Corrected
@@ -26,43 +27,49 @@ from ann2snn_diffusion.spiking.ticks import value_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration import solve_levels
 from calibration.correct import apply_delta, correction
-from calibration.observe import After, draw_rows, visiting
+from calibration.observe import After, sample_of, visiting
+from calibration.rate_distortion import Sample
+
+Solve = Callable[[str, int, Sample], tuple[Tensor, Tensor]]
+"""Of a site by name, a noise segment, and a sample of the values that arrived there: scale and offset, [C]."""
 
 
 @torch.no_grad()
 def calibrate(
     unet: SpikingUNet2DModel,
-    states: Tensor,
-    diffusion_timesteps: Tensor,
+    batch: tuple[Tensor, Tensor, Tensor | None],
     spec: CalibrationSpec,
     generator: torch.Generator,
-    advance: Callable[[], None] = lambda: None,
-    class_labels: Tensor | None = None,
+    solve: Solve | None = None,
+    advance: Advance = idle,
 ) -> None:
     """Set all thresholds, offsets and corrected weights of ``unet`` in place.
 
     Args:
-        states: noisy images x_t, [N, C, H, W], over all noise segments.
-        diffusion_timesteps: their noise levels, int64 [N].
-        advance: called after every site, for progress.
-        class_labels: for class-conditional networks, [N].
+        batch: noisy images x_s, [N, C, H, W], over all noise segments; their diffusion timesteps, int64 [N]; class
+            labels, or None.
+        solve: how scale and offset are found; by default as ``spec.method`` says.
+        advance: called after every site.
 
     Raises:
         SpecError: a noise segment without a state.
     """
+    states, diffusion_timesteps, class_labels = batch
     segment = unet.segment_of(diffusion_timesteps)
     for index, start in enumerate(unet.spec.segments):
         expected = f"more, so that the noise segment from diffusion timestep {start} has one"
         require(bool((segment == index).any()), "states", len(states), expected)
-    calibration = _CalibrationPass(unet, segment, spec, generator, advance, emitted={})
-    neurons = unet.neurons().values()
+    calibration = _CalibrationPass(
+        unet, segment, spec, generator, solve or partial(solved, unet, spec), advance, emitted={}
+    )
+    neurons = unet.neurons()
     after: list[tuple[nn.Module, After]] = [
-        (neuron, partial(calibration.pass_ann_through, neuron)) for neuron in neurons
+        (neuron, partial(calibration.pass_ann_through, neuron)) for neuron in neurons.values()
     ]
     if spec.correction:
         after += [(layer, partial(calibration.correct, layer)) for layer in unet.synapses().values()]
     labels = None if class_labels is None else torch.cat([class_labels, class_labels])
-    with visiting([(neuron, partial(calibration.charge, neuron)) for neuron in neurons], after):
+    with visiting([(neuron, partial(calibration.charge, name, neuron)) for name, neuron in neurons.items()], after):
         unet(torch.cat([states, states]), torch.cat([diffusion_timesteps, diffusion_timesteps]), labels)
 
 
@@ -75,16 +82,19 @@ class _CalibrationPass:
     """Noise segment of each state, int64 [N]."""
     spec: CalibrationSpec
     generator: torch.Generator
-    advance: Callable[[], None]
+    solve: Solve
+    advance: Advance
     emitted: dict[nn.Module, Tensor]
     """What neurons handed on to their own layer's weights, SNN rows of the last tick, [N, …]."""
 
-    def charge(self, neuron: SpikingNeuron, value: Tensor) -> None:
+    def charge(self, name: str, neuron: SpikingNeuron, value: Tensor) -> None:
         """Solve the neuron's thresholds from what arrives."""
         arrived = self._snn_rows(value)
         for index in range(len(self.unet.spec.segments)):
-            rows = draw_rows(arrived[self.segment == index], neuron.dim, self.spec.positions, self.generator)
-            set_threshold(neuron, index, rows, self.spec)
+            sample = sample_of(arrived[self.segment == index], neuron.dim, self.spec.positions, self.generator)
+            scale, offset = self.solve(name, index, sample)
+            neuron.threshold.data[index] = scale * sum(neuron.weights)
+            neuron.offset.data[index] = offset
 
     def pass_ann_through(self, neuron: SpikingNeuron, value: Tensor, output: Tensor) -> None:
         """ANN rows pass a neuron unchanged."""
@@ -115,9 +125,13 @@ class _CalibrationPass:
         return folded.unflatten(0, (-1, 2, len(self.segment)))
 
 
-def set_threshold(neuron: SpikingNeuron, segment: int, values: Tensor, spec: CalibrationSpec) -> None:
-    """Solve threshold and offset of one noise segment from values [N, C] that arrived there."""
-    lowest, highest = neuron.level_range
+def solved(
+    unet: SpikingUNet2DModel, spec: CalibrationSpec, site: str, segment: int, sample: Sample
+) -> tuple[Tensor, Tensor]:
+    """Scale and offset, [C], as ``spec.method`` says; the same in every noise segment."""
+    del segment
+    (values,) = sample.rows
+    lowest, highest = unet.neurons()[site].level_range
     channels = values.shape[1]
     if spec.per == "tensor":
         values = values.flatten()[:, None]
@@ -127,5 +141,4 @@ def set_threshold(neuron: SpikingNeuron, segment: int, values: Tensor, spec: Cal
         scale, offset = solve_levels.percentile(
             values, lowest, highest, 100 if spec.method == "max" else spec.percentile
         )
-    neuron.threshold.data[segment] = (scale * sum(neuron.weights)).expand(channels)
-    neuron.offset.data[segment] = offset.expand(channels)
+    return scale.expand(channels), offset.expand(channels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ann2snn_diffusion.common.specs import check, setting
+from ann2snn_diffusion.common.specs import check, require, setting
 
 Method = Literal["least-squares", "max", "percentile"]
 Per = Literal["channel", "tensor"]
@@ -23,6 +23,14 @@ class CalibrationSpec:
         "least-squares",
         "least-squares: minimal squared error, with offset. max, percentile: the literature's baselines, offset 0.",
     )
+    energy: float = setting(
+        0,
+        "Share of the ANN's energy that the network's synapses may spend: the network of least error that spends as "
+        "much. 0: no budget.",
+        at_least=0,
+        at_most=1,
+    )
+    costs: str = setting("horowitz-45nm", "What an operation costs: horowitz-45nm, int8, int8-int32, or a TOML file.")
     percentile: float = setting(
         99.9,
         "Percent of the magnitudes that lie below the highest level; `method` percentile only.",
@@ -42,3 +50,6 @@ class CalibrationSpec:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.energy:
+            require(self.method == "least-squares", "energy", self.energy, "none beside another `method`")
+            require(self.per == "channel", "energy", self.energy, "none beside `per` tensor")

@@ -4,9 +4,12 @@ Of an analog value x (the accumulated membrane charge), in units of the smallest
 
     v ← (x − offset) / unit          unit = θ / Σ W
     unsigned:  v ← v + ½;   s_t = Θ(v − g·W_t);           v ← v − W_t·s_t
-    signed:                 s_t = ±Θ(±v − g·½·W_t);       v ← v − W_t·s_t
+    signed:                 s_t = ±Θ(±v − g·C_t);         v ← v − W_t·s_t
 
-A signed site is a positive and a negative neuron on one membrane. With guidance g = 1 the loop has a closed form,
+A signed site is a positive and a negative neuron on one membrane. It fires from C_t = ½·W_t, or sparsely, with radix
+coding, from C_t = ⌊⅔·W_t⌋ + ½: then 3 is 4 − 1, not 4 − 2 + 1. Of the trains of signed radix spikes that stand for a
+level that is the one with fewest spikes, its non-adjacent form (Reitwiesner 1960; for neurons compare arXiv
+2408.17245). Either way, with guidance g = 1 the loop has a closed form,
 
     Σ_t W_t·s_t = clamp(round(v), lowest, highest)
 
@@ -38,6 +41,8 @@ class Firing:
     """g, or that of each row, [B, 1, …]."""
     signed: bool
     surrogate: Surrogate
+    sparse: bool = False
+    """Signed radix spikes come as late as a level allows."""
 
     @property
     def guided(self) -> bool:
@@ -47,26 +52,31 @@ class Firing:
     def spikes(self, membrane: Tensor, weight: int) -> Tensor:
         """s_t, without gradients."""
         # In place a comparison keeps the membrane's type: to compare, then to cast, takes five times as long on a CPU.
-        condition = self._condition(weight)
+        condition = self.condition(weight)
         if self.signed:
             return membrane.abs().ge_(condition).copysign_(membrane)
         return membrane.clone().ge_(condition)
 
     def differentiable_spikes(self, membrane: Tensor, weight: int) -> Tensor:
         """s_t, differentiated by the surrogate: the reference for every faster form."""
+        condition = self.condition(weight) / weight
         if not self.signed:
-            return spike(membrane / weight - self.guidance, self.surrogate)
-        half = self.guidance / 2
-        return spike(membrane / weight - half, self.surrogate) - spike(-membrane / weight - half, self.surrogate)
+            return spike(membrane / weight - condition, self.surrogate)
+        return spike(membrane / weight - condition, self.surrogate) - spike(
+            -membrane / weight - condition, self.surrogate
+        )
 
     def slope(self, membrane: Tensor, weight: int) -> Tensor:
         """W_t·h_t, h_t being the surrogate of ds_t/dv_t."""
-        condition = self._condition(weight)
+        condition = self.condition(weight)
         slope = derivative((membrane - condition) / weight, self.surrogate)
         return slope.add_(derivative((membrane + condition) / weight, self.surrogate)) if self.signed else slope
 
-    def _condition(self, weight: int) -> float | Tensor:
-        return self.guidance * weight * (0.5 if self.signed else 1)
+    def condition(self, weight: int) -> float | Tensor:
+        """g·C_t, in units: the charge from which a spike that weighs W_t is fired."""
+        if not self.signed:
+            return self.guidance * weight
+        return self.guidance * (2 * weight // 3 + 0.5 if self.sparse else weight / 2)
 
 
 class Step(NamedTuple):

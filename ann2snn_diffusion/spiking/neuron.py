@@ -73,7 +73,7 @@ class SpikingNeuron(nn.Module):
         return output
 
     def _fire(self, value: Tensor) -> Tensor:
-        firing = self._firing(value)
+        firing = self._firing(self.condition(value))
         unit, offset = self.levels(value)
         if self.leak is not None:
             slices = arrivals(self._by_tick(value))
@@ -90,13 +90,18 @@ class SpikingNeuron(nn.Module):
         unit, offset = self.levels(value)
         charge = charge_of(value, unit, offset)
         if self.leak is None:
-            return spike_train(charge, self._firing(value))
+            return spike_train(charge, self._firing(self.condition(value)))
         # A slice carries T times its share of the value.
         increments = arrivals(self._by_tick(charge)) / self.spec.time_steps
-        return spike_train_of_increments(increments, self.leak, self._firing(value))
+        return spike_train_of_increments(increments, self.leak, self._firing(self.condition(value)))
 
-    def _firing(self, value: Tensor) -> Firing:
-        return Firing(self.weights, self.condition(value), self.signed, self.spec.surrogate)
+    def spikes_of_levels(self, levels: Tensor) -> Tensor:
+        """Spikes of either sign that an unguided neuron fires for each of its levels, [L] in units."""
+        return spike_train(levels, self._firing(1.0)).detach().abs().sum(0)
+
+    def _firing(self, guidance: float | Tensor) -> Firing:
+        sparse = self.spec.sparse and self.spec.coding == "radix" and self.signed
+        return Firing(self.weights, guidance, self.signed, self.spec.surrogate, sparse)
 
     def condition(self, value: Tensor) -> float | Tensor:
         """g of each row of ``value`` [S·B, …], shaped [B, 1, …] against one tick; a number where segments agree."""

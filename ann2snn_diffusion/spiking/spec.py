@@ -40,6 +40,9 @@ class SpikeSpec:
     leak: float = setting(
         1.0, "Membrane factor λ per tick: 1 is IF, below 1 LIF. Synchronous schedule only.", above=0, at_most=1
     )
+    sparse: bool = setting(
+        True, "Of all trains of signed radix spikes that stand for a level, neurons fire the one with fewest spikes."
+    )
     learned_step_weights: bool = setting(
         False,
         "The spikes of each time step have an amplitude of their own at every site, which training moves away from "
@@ -96,7 +99,8 @@ class SpikeSpec:
         version = fields.pop("version", 0)
         known = isinstance(version, int) and 0 <= version <= VERSION
         require(known, "version", version, f"at most {VERSION}: a later ann2snn-diffusion wrote it; install that")
-        return build(cls, fields)
+        # Before there was a number, neurons fired as early as a level allows.
+        return build(cls, fields if version else {"sparse": False} | fields)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values and their version; `from_dict` restores an equal spec."""

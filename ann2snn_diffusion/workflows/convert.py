@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,12 @@ from ann2snn_diffusion.spiking.calibrate import calibrate
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.workflows.energy_budget import calibrated_to_energy
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 
 CALIBRATION_STATES_PER_TRAJECTORY = 16
+COUNTED_SHARE = 2
+"""For so many states that are calibrated on there is another that spikes are counted on."""
 
 
 class ConversionError(A2SError):
@@ -69,13 +74,12 @@ def convert(
         ConversionError: nothing spikes, or the result is not finite.
     """
     spec, calibration = spec or SpikeSpec(), calibration or CalibrationSpec()
-    spiking = SpikingUNet2DModel.from_unet(unet, spec)
-    if not spiking.neurons():
+    if calibration.energy and not spec.doubled:
+        spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
+    make = partial(SpikingUNet2DModel.from_unet, unet, spec)
+    if not make().neurons():
         raise ConversionError(f"Nothing was converted: keep = {list(spec.keep)} leaves every site analog.")
-    generator = stream("calibration", calibration.seed)
-    states = _states(unet, scheduler, spec, calibration, images, generator, track)
-    advance = track("sites calibrated", len(spiking.neurons()))
-    calibrate(spiking, states.states, states.diffusion_timesteps, calibration, generator, advance, states.class_labels)
+    spiking = _calibrated(make, unet, scheduler, calibration, images, track)
     report = measure_fidelity(spiking, scheduler, calibration.seed, fidelity, track)
     if not torch.isfinite(torch.tensor([report.epsilon_error, report.epsilon_error_low_noise])).all():
         raise ConversionError("The converted network's output is not finite.")
@@ -109,7 +113,7 @@ def convert_to_folder(
             source.unet, source.scheduler, spec=spec, calibration=calibration, images=images, track=track
         )
         data = "sampling states" if images is None else f"{len(images)} images"
-        settings = {"spiking": spec.to_dict(), "calibration": asdict(calibration) | {"data": data}}
+        settings = {"spiking": conversion.unet.spec.to_dict(), "calibration": asdict(calibration) | {"data": data}}
         done = entry("convert", settings, None, conversion.report.figures())
         converted = Converted(conversion.unet, source.scheduler, source.name, source.revision, (done,))
         networks = {"ANN": source.unet, f"SNN, T = {spec.time_steps}": conversion.unet}
@@ -118,8 +122,25 @@ def convert_to_folder(
     return conversion
 
 
+def _calibrated(
+    make: Callable[[], SpikingUNet2DModel], unet: UNet2DModel, scheduler: Any, calibration: CalibrationSpec,
+    images: Tensor | None, track: Track,
+) -> SpikingUNet2DModel:  # fmt: skip
+    generator, count = stream("calibration", calibration.seed), calibration.states
+    spiking = make()
+    states = partial(_states, unet, scheduler, spiking.spec, images=images, generator=generator, track=track)
+    if not calibration.energy:
+        advance = track("sites calibrated", len(spiking.neurons()))
+        calibrate(spiking, states(calibration).arguments(), calibration, generator, advance=advance)
+        return spiking
+    more = max(count // COUNTED_SHARE, len(spiking.spec.segments))
+    drawn = states(replace(calibration, states=count + more))
+    seen, counted = drawn.part(slice(0, count)), drawn.part(slice(count, count + more))
+    return calibrated_to_energy(make, scheduler, seen, counted, calibration, track)
+
+
 def _states(
-    unet: UNet2DModel, scheduler: Any, spec: SpikeSpec, calibration: CalibrationSpec, images: Tensor | None,
+    unet: UNet2DModel, scheduler: Any, spec: SpikeSpec, calibration: CalibrationSpec, *, images: Tensor | None,
     generator: torch.Generator, track: Track,
 ) -> NoisyStates:  # fmt: skip
     """What is calibrated on: the ANN's own sampling states, or ``images`` with noise."""

@@ -18,6 +18,7 @@ from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.data.datasets import RealImages
 from ann2snn_diffusion.diffusion.sampling import NotFiniteError, scheduler_settings
 from ann2snn_diffusion.evaluation.fidelity import measure_fidelity
+from ann2snn_diffusion.evaluation.network_layout import layout_of
 from ann2snn_diffusion.evaluation.noise_strata import strata_below
 from ann2snn_diffusion.evaluation.real_data import RealData
 from ann2snn_diffusion.models.loading import Converted
@@ -69,8 +70,10 @@ def search_thresholds(
     known = {} if journal is None else everywhere(lambda: _opened(journal, identity), process)
     states = states_of(unet, scheduler, spec, "searched", track)
     objective = objective_of(unet, scheduler, spec, "searched", states if data is None else data, process)
-    counted = states.part(slice(len(strata_below(len(scheduler.alphas_cumprod)))))
-    trials = search_factors(Bench(unet, objective, counted), groups, spec, Notebook(known, journal, process), track)
+    last = len(scheduler.alphas_cumprod)
+    counted = states.part(slice(len(strata_below(last))))
+    bench = Bench(unet, objective, counted, layout_of(unet, states.part(slice(1))), last)
+    trials = search_factors(bench, groups, spec, Notebook(known, journal, process), track)
     base = trials[0]
     winner = min(trials, key=lambda trial: cost(trial, base, spec.energy))
     verdict = None
@@ -133,7 +136,8 @@ def _write(
         "stored": search.guidance, "identity": search.identity,
     }  # fmt: skip
     base = search.trials[0]
-    done = entry("search-thresholds", settings, {search.objective: base.value, "spikes": base.spikes},
+    before = {name: value for name, value in base.to_json().items() if name in ("spikes", "energy_share")}
+    done = entry("search-thresholds", settings, {search.objective: base.value, **before},
                 {"verdict": search.to_dict()["verdict"], **report.figures()})  # fmt: skip
     guided = dataclasses.replace(converted, unet=search.unet, provenance=(*converted.provenance, done))
     with new_folder(output, writing.force) as folder:

@@ -80,3 +80,10 @@ def test_a_negative_kid_at_factor_one_is_still_one() -> None:
     text = printed(replace(SEARCH, trials=(one, best), winner=best))
     assert "1.0000" in text
     assert "0.8000 ← best" in text
+
+
+def test_energy_is_told_where_it_was_counted() -> None:
+    assert "of the ANN's" not in printed(SEARCH)
+    best = replace(BEST, energy_share=0.512)
+    counted = replace(SEARCH, trials=(replace(ONE, energy_share=0.5), best), winner=best)
+    assert "energy 0.5000 → 0.5120 of the ANN's (counted operations × published constants" in printed(counted)

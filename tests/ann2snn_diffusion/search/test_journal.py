@@ -26,6 +26,17 @@ def test_what_was_appended_is_found_again_nan_included(file: Path) -> None:
     assert second.guidance == NOT_FINITE.guidance
 
 
+def test_energy_is_kept_and_missing_in_journals_of_earlier_versions(file: Path) -> None:
+    open_journal(file, IDENTITY)
+    append(file, Trial({"all": 0.9}, 0.2, 90.0, 1.0, 0.48))
+    with file.open("a") as journal:
+        journal.write('{"guidance": {"all": 1.0}, "value": 0.25, "spikes": 100.0, "seconds": 1.5}\n')
+    new, old = open_journal(file, IDENTITY)
+    assert new.energy_share == 0.48
+    assert old.spikes == 100
+    assert math.isnan(old.energy_share)
+
+
 def test_a_line_cut_short_is_dropped_and_overwritten(file: Path) -> None:
     open_journal(file, IDENTITY)
     append(file, ONE)

@@ -27,7 +27,7 @@ def states_of(unet: UNet2DModel, seed: int, count: int = 56) -> tuple[Tensor, Te
 def error_of(unet: UNet2DModel, spec: dict[str, Any], calibration: CalibrationSpec) -> float:
     """Relative ε error on states that calibration did not see."""
     spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec.from_dict(spec))
-    calibrate(spiking, *states_of(unet, 0), calibration, torch.Generator().manual_seed(0))
+    calibrate(spiking, (*states_of(unet, 0), None), calibration, torch.Generator().manual_seed(0))
     with torch.no_grad():
         state, diffusion_timesteps = states_of(unet, 1)
         expected = unet(state, diffusion_timesteps).sample
@@ -69,7 +69,7 @@ def test_the_image_beside_the_spikes_spares_it_their_rounding(unet: UNet2DModel)
         layers[3].weight.fill_(1)
         layers[4].weight[0, :, 1, 1] = signs
     snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(time_steps=2))
-    calibrate(snn, *states_of(unet, 0), CalibrationSpec(), torch.Generator().manual_seed(0))
+    calibrate(snn, (*states_of(unet, 0), None), CalibrationSpec(), torch.Generator().manual_seed(0))
     errors = []
     with torch.no_grad():
         state, diffusion_timesteps = states_of(unet, 1)
@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_network(unet: UNet2DModel) -> None:
     twins = []
     for _ in range(2):
         spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
-        calibrate(spiking, *states_of(unet, 0), CalibrationSpec(), torch.Generator().manual_seed(5))
+        calibrate(spiking, (*states_of(unet, 0), None), CalibrationSpec(), torch.Generator().manual_seed(5))
         twins.append(spiking.state_dict())
     assert all(torch.equal(twins[0][name], twins[1][name]) for name in twins[0])
 
@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_network(unet: UNet2DModel) -> None:
 @torch.no_grad()
 def test_the_ann_s_weights_stay_and_analog_mode_is_bitwise_the_ann(unet: UNet2DModel) -> None:
     spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
-    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(), torch.Generator())
+    calibrate(spiking, (*states_of(unet, 0), None), CalibrationSpec(), torch.Generator())
     after = spiking.state_dict()
     assert all(torch.equal(weight, after[name]) for name, weight in unet.state_dict().items())
     sample, diffusion_timestep = torch.randn(3, 1, 8, 8), torch.tensor([0, 40, 900])
@@ -105,7 +105,9 @@ def test_driven_layers_are_corrected_only_where_asked(unet: UNet2DModel) -> None
     corrected = {}
     for strength in (0, 1e-3):
         spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(time_steps=1))
-        calibrate(spiking, *states_of(unet, 0), CalibrationSpec(method="max", correction=strength), torch.Generator())
+        calibrate(
+            spiking, (*states_of(unet, 0), None), CalibrationSpec(method="max", correction=strength), torch.Generator()
+        )
         corrected[strength] = {name for name, layer in spiking.synapses().items() if layer.weight_correction.any()}
     assert not corrected[0]
     assert "conv_out" in corrected[1e-3]
@@ -114,7 +116,13 @@ def test_driven_layers_are_corrected_only_where_asked(unet: UNet2DModel) -> None
 def test_every_site_and_segment_is_set(unet: UNet2DModel) -> None:
     spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
     visited: list[None] = []
-    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(), torch.Generator(), advance=lambda: visited.append(None))
+    calibrate(
+        spiking,
+        (*states_of(unet, 0), None),
+        CalibrationSpec(),
+        torch.Generator(),
+        advance=lambda done=None, figures=None: visited.append(None),
+    )
     assert len(visited) == len(spiking.neurons())
     for name, neuron in spiking.neurons().items():
         assert (neuron.threshold != 1).all(), name
@@ -123,7 +131,7 @@ def test_every_site_and_segment_is_set(unet: UNet2DModel) -> None:
 
 def test_one_threshold_per_tensor_where_asked(unet: UNet2DModel) -> None:
     spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
-    calibrate(spiking, *states_of(unet, 0), CalibrationSpec(per="tensor", method="max"), torch.Generator())
+    calibrate(spiking, (*states_of(unet, 0), None), CalibrationSpec(per="tensor", method="max"), torch.Generator())
     neuron = spiking.get_submodule("conv_out.neuron")
     assert isinstance(neuron, SpikingNeuron)
     assert all(len(row.unique()) == 1 for row in neuron.threshold)
@@ -132,7 +140,7 @@ def test_one_threshold_per_tensor_where_asked(unet: UNet2DModel) -> None:
 def test_a_segment_without_states_is_refused(unet: UNet2DModel) -> None:
     spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0, 400)))
     with pytest.raises(SpecError, match="from diffusion timestep 400"):
-        calibrate(spiking, torch.randn(2, 1, 8, 8), torch.tensor([1, 2]), CalibrationSpec(), torch.Generator())
+        calibrate(spiking, (torch.randn(2, 1, 8, 8), torch.tensor([1, 2]), None), CalibrationSpec(), torch.Generator())
 
 
 @pytest.mark.parametrize(

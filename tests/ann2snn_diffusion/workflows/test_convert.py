@@ -75,6 +75,13 @@ def test_the_folder_is_a_pipeline_with_report_card_and_pictures(
     assert SpikeSpec.from_dict(content["spiking"]) == spec
     assert content["epsilon_error"] == report.epsilon_error
     assert len(content["sites"]) == len(report.sites)
+    energy = report.costs.energy("horowitz-45nm")
+    assert content["energy_share"] == step["after"]["energy_share"] == energy.share
+    assert content["spikes_per_neuron"] == step["after"]["spikes_per_neuron"] == report.costs.spikes_per_neuron
+    assert (
+        f"| energy of the synapses, share of the ANN's | {energy.share:.3f} |"
+        in (tmp_path / "out" / "README.md").read_text()
+    )
     assert (tmp_path / "out" / "samples.png").read_bytes()[1:4] == b"PNG"
     assert "tiny" in (tmp_path / "out" / "README.md").read_text()
     assert isinstance(DDPMPipeline.from_pretrained(tmp_path / "out").unet, SpikingUNet2DModel)

@@ -83,6 +83,8 @@ def test_settings_tell_what_a_reproduction_needs(converted: Converted, real: Rea
     assert "EMA" in settings["ann_weights"]
     assert set(settings["versions"]) >= {"torch", "diffusers", "torch-fidelity"}
     assert str(tmp_path) not in json.dumps(settings)
+    written = json.loads((tmp_path / "out" / "evaluation.json").read_text())["fidelity"]
+    assert written["energy_share"] == found.fidelity.costs.energy().share
 
 
 def test_tables_name_features_counts_and_what_they_do_not_compare_with(
@@ -93,7 +95,8 @@ def test_tables_name_features_counts_and_what_they_do_not_compare_with(
     assert found is not None
     print_evaluation(console, found)
     printed = console.export_text()
-    for words in ("FID (fashion-mnist)", "real, held out", "70 images, ddim, 2 steps, seed 0", "not with papers"):
+    for words in ("FID (fashion-mnist)", "real, held out", "70 images, ddim, 2 steps, seed 0", "not with papers",
+                  "spikes per neuron; energy", "not measured on hardware"):  # fmt: skip
         assert words in printed
     console.file.close()
 

@@ -1,0 +1,53 @@
+"""a2s inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ann2snn_diffusion.cli.shared_options import Device, Rules
+
+
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="Folder that a2s convert wrote.")],
+    costs: Annotated[
+        str, typer.Option(help="What an operation costs: horowitz-45nm, int8, int8-int32, or a TOML file.")
+    ] = "horowitz-45nm",
+    json: Annotated[Path | None, typer.Option(help="File for all counts and energies.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(help="Folder for PNG plots: energy by layer, spikes by noise, raster, trains.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="All layers, not the five that cost most.")] = False,
+    rules: Rules = None,
+    device: Device = "cpu",
+) -> None:
+    """Count what fires in a converted model, where, and what it costs beside its ANN."""
+    from ann2snn_diffusion.cli.device import usable_device
+    from ann2snn_diffusion.common.atomic_output import refuse_file, require_place
+    from ann2snn_diffusion.evaluation.cost_tables import cost_table
+    from ann2snn_diffusion.models.loading import load_converted
+    from ann2snn_diffusion.reporting.costs_plots import save_cost_plots
+    from ann2snn_diffusion.reporting.costs_table import print_costs
+    from ann2snn_diffusion.reporting.terminal import console, progress_bars, tracking
+    from ann2snn_diffusion.spiking.rules import load_rules
+    from ann2snn_diffusion.workflows.inspect import inspect as count
+    from ann2snn_diffusion.workflows.inspect import title_of, write_costs
+
+    table = cost_table(costs)
+    if json is not None:
+        require_place(json)
+    if plots is not None:
+        refuse_file(plots)
+    usable_device(device)
+    if rules is not None:
+        load_rules(rules)
+    converted = load_converted(folder, device)
+    with progress_bars() as progress:
+        found = count(converted.unet, converted.scheduler, track=tracking(progress))
+    if json is not None:
+        write_costs(json, found, table)
+    if plots is not None:
+        save_cost_plots(plots, found, table, title_of(converted))
+    print_costs(console(), found, table, verbose)

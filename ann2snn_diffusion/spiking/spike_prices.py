@@ -1,0 +1,123 @@
+"""What the spikes of each site cost and what they are worth, so that a budget is spent where ε feels it.
+
+Every channel c of a site, in noise segment k, takes the scale and offset of least
+
+    J = I_kc · MSE_kc + μ · p · spikes_kc,    I_kc = w_k · G_kc / ‖ε‖²_k + floor / V_k
+
+where G is the site's gain (`sensitivity`), w_k what an error of ε is worth in segment k, V_k the power of the site's
+values, and p the energy of one spike in each of a channel's positions, as a share of the ANN's. The floor keeps sites
+that ε hardly feels from falling silent, where errors are no longer small and the linear picture breaks. μ is the one
+knob: by the sites' curves of error over spikes, the energy at any μ is known without another pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
+from ann2snn_diffusion.spiking.sensitivity import Sensitivity
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from calibration.rate_distortion import Curve, Levels, Sample, curve, least_cost
+
+FLOOR = 3e-5
+"""Of the importance: relative to the power of a site's values."""
+CHEAPEST, DEAREST = 1e-9, 1e4
+"""Range of μ."""
+BISECTIONS = 50
+
+
+class EnergyError(A2SError):
+    """An energy that no choice of thresholds has."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the spikes of each site cost.
+
+    Attributes:
+        of_spike: by site, p: one spike in each position of a channel, as a share of the ANN's energy.
+        of_accumulate: one accumulate, likewise.
+        analog_share: what is no spike, as a share of the ANN's energy.
+        widths: share of the diffusion timesteps in each noise segment, [K].
+    """
+
+    of_spike: Mapping[str, float]
+    of_accumulate: float
+    analog_share: float
+    widths: Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that thresholds at any energy are solved from.
+
+    Attributes:
+        importance: by site, I, [K, C].
+        curves: by site, error and spikes at each of many scales and offsets.
+        levels: by site, with the spikes of each level.
+    """
+
+    prices: Prices
+    importance: dict[str, Tensor]
+    curves: dict[str, Curve]
+    levels: dict[str, Levels]
+
+    def energy_at(self, multiplier: float) -> float:
+        """Share of the ANN's energy at μ, as the curves tell it."""
+        spent = self.prices.analog_share
+        for name, price in self.prices.of_spike.items():
+            spikes = self.curves[name].cost_at(self.importance[name], multiplier * price)
+            spent += price * (self.prices.widths.to(spikes) @ spikes).sum().item()
+        return spent
+
+    def multiplier(self, energy: float) -> float:
+        """The μ at which the network spends ``energy``, a share of the ANN's.
+
+        Raises:
+            EnergyError: what stays analog costs as much.
+        """
+        if energy <= self.prices.analog_share:
+            raise EnergyError(
+                f"energy = {energy:g}: expected more than {self.prices.analog_share:.4f}, which the layers that stay "
+                "analog spend alone, conv_in and the time embedding among them."
+            )
+        low, high = CHEAPEST, DEAREST
+        for _ in range(BISECTIONS):
+            middle = (low * high) ** 0.5
+            low, high = (middle, high) if self.energy_at(middle) > energy else (low, middle)
+        return (low * high) ** 0.5
+
+    def solve(self, multiplier: float, site: str, segment: int, sample: Sample) -> tuple[Tensor, Tensor]:
+        """Scale and offset, [C], of a site from what arrived in a noise segment."""
+        price = multiplier * self.prices.of_spike[site]
+        importance = self.importance[site][segment : segment + 1]
+        scale, offset = least_cost(sample, importance, price, self.levels[site])
+        return scale[0], offset[0]
+
+
+def plan_of(unet: SpikingUNet2DModel, sensitivity: Sensitivity, prices: Prices, worth: Tensor) -> Plan:
+    """The plan for a network.
+
+    Args:
+        worth: w, what an error of ε in each noise segment counts, [K].
+    """
+    importance, curves = {}, {}
+    levels = {name: levels_of(neuron) for name, neuron in unet.neurons().items()}
+    for name, gain in sensitivity.gain.items():
+        values = sensitivity.values[name]
+        power = values.rows.var(1, unbiased=False).sum(1, keepdim=True).clamp(min=1e-12)
+        importance[name] = (worth / sensitivity.power).to(gain)[:, None] * gain + FLOOR / power
+        curves[name] = curve(values, levels[name])
+    return Plan(prices, importance, curves, levels)
+
+
+def levels_of(neuron: SpikingNeuron) -> Levels:
+    """The levels of a neuron, and the spikes that each takes."""
+    lowest, highest = neuron.level_range
+    whole = torch.arange(lowest, highest + 1, dtype=torch.float32, device=neuron.threshold.device)
+    return Levels(lowest, neuron.spikes_of_levels(whole))

@@ -1,0 +1,190 @@
+"""Scale and offset of evenly spaced levels that are worth their cost: every level has one.
+
+A value x is represented by  offset + scale · n,  n = clamp(round((x − offset) / scale), lowest, highest),  and level n
+costs c_n. Over the values of a channel, rate–distortion optimisation (Shannon 1959; for image coders Sullivan and
+Wiegand 1998) looks for scale and offset of least
+
+    J = importance · mean (x − x̂)² + price · mean c_n
+
+Where price is 0 this is least squares; as it rises, scales grow and the cheapest level moves to where most values are,
+until nothing but that is left. All functions take a `Sample` of K segments and C channels, each solved apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SMALLEST_SCALE = 1e-8
+STEPS = (-0.5, 0.0, 0.5)
+"""Octaves around the scale at which a search begins."""
+REFITS = 2
+"""Regressions of scale and offset on the levels, at the end."""
+MARGIN = 1.25
+"""How far levels reach beyond all values that were seen, at the least: others will come."""
+OCTAVES_APART = 0.5
+"""Between two scales of a curve."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Levels ``lowest`` … ``lowest`` + L − 1 and what each costs, [L]."""
+
+    lowest: int
+    cost: Tensor
+
+    @property
+    def highest(self) -> int:
+        """The highest level."""
+        return self.lowest + len(self.cost) - 1
+
+    @property
+    def silent(self) -> int:
+        """The cheapest level, that nearest to 0 of several."""
+        cheapest = (self.cost == self.cost.min()).nonzero()[:, 0] + self.lowest
+        return int(cheapest[cheapest.abs().argmin()])
+
+    def of(self, values: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+        """The level of each value [K, N, C] at scale and offset [K, C]."""
+        charge = (values - offset.unsqueeze(1)).mul_(scale.unsqueeze(1).reciprocal())
+        return charge.round_().clamp_(self.lowest, self.highest)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some of the values that arrived, and the range of all: rare ones count little, but beyond the last level much.
+
+    Attributes:
+        rows: [K, N, C].
+        low, high: least and greatest of all values, [K, C].
+    """
+
+    rows: Tensor
+    low: Tensor
+    high: Tensor
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What each of S choices of scale and offset gives: mean squared error and mean cost, [S, K, C]."""
+
+    error: Tensor
+    cost: Tensor
+
+    def cost_at(self, importance: Tensor, price: float) -> Tensor:
+        """Mean cost, [K, C], of the choice of least J; importance [K, C]."""
+        best = (importance * self.error + price * self.cost).argmin(0, keepdim=True)
+        return self.cost.gather(0, best)[0]
+
+
+def represent(values: Tensor, scale: Tensor, offset: Tensor, levels: Levels) -> tuple[Tensor, Tensor]:
+    """Mean squared error and mean cost, [K, C]."""
+    level = levels.of(values, scale, offset)
+    cost = levels.cost.to(values)[(level - levels.lowest).long()].mean(1)
+    error = torch.addcmul(offset.unsqueeze(1) - values, level, scale.unsqueeze(1)).square().mean(1)
+    return error, cost
+
+
+def curve(sample: Sample, levels: Levels) -> Curve:
+    """Error and cost over a grid of scales, from silence to the finest that holds all values, and of centres."""
+    octaves = torch.arange(-1, torch.tensor(_reach(levels) / MARGIN).log2().item() + OCTAVES_APART, OCTAVES_APART)
+    points = [_silence(sample.rows, levels)]
+    for centre in _centres(sample):
+        extent = _extent(sample, centre)
+        for octave in octaves.tolist():
+            scale, offset = _around(centre, extent * 2**-octave, sample, levels)
+            points.append(represent(sample.rows, scale, offset, levels))
+    errors, costs = zip(*points, strict=True)
+    return Curve(torch.stack(errors), torch.stack(costs))
+
+
+def least_cost(sample: Sample, importance: Tensor, price: float, levels: Levels) -> tuple[Tensor, Tensor]:
+    """Scale and offset, [K, C], of least J.
+
+    Near the optimum ``price / (importance · scale²)`` is about ½ at every rate, so the search begins at
+    scale = √(2 · price / importance), no finer than the values' range asks for.
+    """
+    law = (2 * price / importance.clamp(min=1e-30)).sqrt()
+    best = Best.silent(sample, importance, price, levels)
+    for centre in _centres(sample):
+        for step in STEPS:
+            best.consider(*_around(centre, law * 2**step, sample, levels))
+    for _ in range(REFITS):
+        scale, offset = _regress(sample.rows, best.scale, best.offset, levels)
+        best.consider(*_around(offset + levels.silent * scale, scale, sample, levels))
+    return best.scale, best.offset
+
+
+@dataclass
+class Best:
+    """The best scale and offset so far of each channel, [K, C], and what they are judged by."""
+
+    values: Tensor
+    importance: Tensor
+    price: float
+    levels: Levels
+    scale: Tensor
+    offset: Tensor
+    total: Tensor
+
+    @classmethod
+    def silent(cls, sample: Sample, importance: Tensor, price: float, levels: Levels) -> Best:
+        """Begins with levels so far apart that every value has the cheapest, at the mean."""
+        mean = sample.rows.mean(1)
+        scale = 4 * _extent(sample, mean)
+        error, cost = _silence(sample.rows, levels)
+        total = importance * error + price * cost
+        return cls(sample.rows, importance, price, levels, scale, mean - levels.silent * scale, total)
+
+    def consider(self, scale: Tensor, offset: Tensor) -> None:
+        """Take over scale and offset of the channels where they are better."""
+        error, cost = represent(self.values, scale, offset, self.levels)
+        total = self.importance * error + self.price * cost
+        better = total < self.total
+        self.scale, self.offset = torch.where(better, scale, self.scale), torch.where(better, offset, self.offset)
+        self.total = torch.where(better, total, self.total)
+
+
+def _around(centre: Tensor, scale: Tensor, sample: Sample, levels: Levels) -> tuple[Tensor, Tensor]:
+    """Scale and offset with the silent level at ``centre``; the scale no finer than the range asks for."""
+    scale = torch.maximum(scale, MARGIN * _extent(sample, centre) / _reach(levels))
+    return scale, centre - levels.silent * scale
+
+
+def _reach(levels: Levels) -> int:
+    """Levels on the longer side of the silent one."""
+    return max(levels.highest - levels.silent, levels.silent - levels.lowest)
+
+
+def _silence(values: Tensor, levels: Levels) -> tuple[Tensor, Tensor]:
+    variance = values.var(1, unbiased=False)
+    return variance, torch.full_like(variance, levels.cost.min().item())
+
+
+def _centres(sample: Sample) -> Iterator[Tensor]:
+    """Where the silent value may lie: amid the densest quarter of the values, at the mean, in mid-range; [K, C]."""
+    ordered = sample.rows.sort(1).values
+    quarter = max(1, ordered.shape[1] // 4)
+    at = (ordered[:, quarter:] - ordered[:, :-quarter]).argmin(1, keepdim=True)
+    yield (ordered.gather(1, at) + ordered.gather(1, at + quarter)).squeeze(1) / 2
+    yield sample.rows.mean(1)
+    yield (sample.low + sample.high) / 2
+
+
+def _extent(sample: Sample, centre: Tensor) -> Tensor:
+    """Largest distance of a value from the centre, [K, C]."""
+    return torch.maximum(sample.high - centre, centre - sample.low).clamp(min=SMALLEST_SCALE)
+
+
+def _regress(values: Tensor, scale: Tensor, offset: Tensor, levels: Levels) -> tuple[Tensor, Tensor]:
+    """Scale and offset of least squared error, given the levels (Lloyd)."""
+    level = levels.of(values, scale, offset)
+    centre, mean = level.mean(1), values.mean(1)
+    level = level - centre.unsqueeze(1)
+    variance = level.square().mean(1)
+    fitted = (level * values).mean(1) / variance.clamp(min=1e-9)
+    scale = torch.where(variance > 1e-6, fitted, scale).clamp(min=SMALLEST_SCALE)
+    return scale, mean - scale * centre

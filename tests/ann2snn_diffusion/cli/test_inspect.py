@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import pytest
+from diffusers import DDPMPipeline, DDPMScheduler
+
+from ann2snn_diffusion.models.loading import Source
+from ann2snn_diffusion.spiking.calibrate import CalibrationSpec
+from ann2snn_diffusion.workflows.convert import convert_to_folder
+from ann2snn_diffusion.workflows.result_folder import Writing
+from tests.ann2snn_diffusion.cli.test_convert import run
+from tests.conftest import build_unet
+
+NOTE = "counted operations × published constants, not measured on hardware"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A converted model ``snn`` and its ANN ``ddpm``."""
+    folder = tmp_path_factory.mktemp("models")
+    unet, scheduler = build_unet(), DDPMScheduler()
+    DDPMPipeline(unet, scheduler).save_pretrained(folder / "ddpm")  # pyright: ignore[reportArgumentType]
+    source = Source(unet, scheduler, "ddpm")  # pyright: ignore[reportArgumentType]
+    quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+    convert_to_folder(source, folder / "snn", calibration=quick, writing=Writing(samples=0))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ddpm", "snn"):
+        (tmp_path / name).symlink_to(folders / name)
+
+
+def test_totals_come_first_then_the_five_layers_that_cost_most(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "inspect", "snn", "--json", "costs.json") == 0
+    printed = capsys.readouterr().out
+    content = json.loads(Path("costs.json").read_text())
+    totals, layers = printed.split("layer  ", 1)
+    assert printed.count(NOTE) == 2
+    for words in (f"{content['totals']['energy_share']:.3f}", "per image of 25 steps", "spikes per neuron", "in int8"):
+        assert words in totals
+    assert f"{content['totals']['energy_share_memory']:.2f} times what its ANN costs" in totals
+    rows = [line.split()[0] for line in layers.splitlines() if line.startswith("  ") and "." in line]
+    dearest = sorted(content["layers"], key=lambda name: -content["layers"][name]["energy_pj"])
+    assert rows == dearest[:5]
+
+
+def test_verbose_shows_all_layers_by_a_table_of_ones_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(
+        "multiply_accumulate = 2\naccumulate = 1\nword_bytes = 1\nmembrane_bytes = 1\n"
+        "access_8_kib = 0\naccess_32_kib = 0\naccess_1_mib = 0\n"
+    )
+    assert run(monkeypatch, "inspect", "snn", "--costs", "mine.toml", "--verbose", "--json", "costs.json") == 0
+    content, printed = json.loads(Path("costs.json").read_text()), capsys.readouterr().out
+    assert all(name in printed for name in content["layers"])
+    totals = content["totals"]
+    assert totals["energy_pj"] == pytest.approx(totals["accumulates"] + 2 * totals["multiply_accumulates"])
+    assert totals["energy_share_memory"] == totals["energy_share_all"]
+    assert f"{NOTE}; mine" in printed
+
+
+def test_plots_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert run(monkeypatch, "inspect", "snn", "--plots", "plots") == 0
+    assert {file.name for file in (tmp_path / "plots").iterdir()} == {
+        "energy.png", "spikes.png", "raster.png", "trains.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ddpm"], "convert it first with a2s convert"),
+        (["nowhere"], "expected a folder that a2s convert wrote"),
+        (["snn", "--costs", "free"], "free: no such table of costs or file"),
+        (["snn", "--json", "nowhere/costs.json"], "expected a file name in a folder that exists"),
+        (["snn", "--plots", "mine"], "mine is a file"),
+    ],
+)
+def test_what_cannot_be_inspected_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    Path("mine").write_text("a file")
+    found = run(monkeypatch, "inspect", *arguments)
+    assert message in str(found)
+    assert "\n" not in str(found)
+    assert not capsys.readouterr().out

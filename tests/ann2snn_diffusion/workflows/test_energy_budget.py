@@ -1,0 +1,56 @@
+import pytest
+from diffusers import DDPMScheduler, UNet2DModel
+
+from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.spike_prices import EnergyError
+from ann2snn_diffusion.workflows.convert import Conversion, convert
+
+STATES = FidelitySpec(4, 6)
+
+
+def converted(unet: UNet2DModel, energy: float, spec: SpikeSpec | None = None, seed: int = 0) -> Conversion:
+    calibration = CalibrationSpec(energy=energy, states=88, positions=256, sampler_steps=6, seed=seed)
+    return convert(unet, DDPMScheduler(), spec=spec, calibration=calibration, fidelity=STATES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("energy", [0.15, 0.25, 0.4])
+def test_the_energy_is_met_on_states_that_it_never_saw(unet: UNet2DModel, energy: float) -> None:
+    assert converted(unet, energy).report.figures()["energy_share"] == pytest.approx(energy, rel=0.03)
+
+
+@pytest.mark.slow
+def test_at_less_energy_than_least_squares_spends_the_error_is_smaller(unet: UNet2DModel) -> None:
+    quick = CalibrationSpec(states=88, positions=256, sampler_steps=6)
+    plain = convert(unet, DDPMScheduler(), calibration=quick, fidelity=STATES).report
+    frugal = converted(unet, 0.25).report
+    assert frugal.figures()["energy_share"] < 0.8 * plain.figures()["energy_share"]
+    assert frugal.epsilon_error < 0.5 * plain.epsilon_error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SpikeSpec(coding="ternary"),
+        SpikeSpec(coding="rate", schedule="synchronous", segments=(0, 300)),
+        SpikeSpec(signed_activations=False),
+    ],
+    ids=lambda spec: f"{spec.coding} {spec.schedule} {spec.signed_activations}",
+)
+def test_every_coding_meets_its_energy(unet: UNet2DModel, spec: SpikeSpec) -> None:
+    assert converted(unet, 0.3, spec).report.figures()["energy_share"] == pytest.approx(0.3, rel=0.05)
+
+
+def test_an_energy_below_what_stays_analog_is_refused_with_that_figure(unet: UNet2DModel) -> None:
+    with pytest.raises(EnergyError, match=r"energy = 0.0001: expected more than 0\.\d+, which .* analog"):
+        converted(unet, 0.0001)
+
+
+@pytest.mark.parametrize("values", [{"method": "max"}, {"per": "tensor"}])
+def test_a_budget_goes_with_least_error_alone(values: dict[str, str]) -> None:
+    with pytest.raises(SpecError, match=r"energy = 0\.2: expected none beside"):
+        CalibrationSpec(energy=0.2, **values)  # pyright: ignore[reportArgumentType]
