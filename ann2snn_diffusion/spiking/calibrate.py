@@ -55,10 +55,7 @@ def calibrate(
         SpecError: a noise segment without a state.
     """
     states, diffusion_timesteps, class_labels = batch
-    segment = unet.segment_of(diffusion_timesteps)
-    for index, start in enumerate(unet.spec.segments):
-        expected = f"more, so that the noise segment from diffusion timestep {start} has one"
-        require(bool((segment == index).any()), "states", len(states), expected)
+    segment = segments_of(unet, diffusion_timesteps)
     calibration = _CalibrationPass(
         unet, segment, spec, generator, solve or partial(solved, unet, spec), advance, emitted={}
     )
@@ -71,6 +68,19 @@ def calibrate(
     labels = None if class_labels is None else torch.cat([class_labels, class_labels])
     with visiting([(neuron, partial(calibration.charge, name, neuron)) for name, neuron in neurons.items()], after):
         unet(torch.cat([states, states]), torch.cat([diffusion_timesteps, diffusion_timesteps]), labels)
+
+
+def segments_of(unet: SpikingUNet2DModel, diffusion_timesteps: Tensor) -> Tensor:
+    """The noise segment of each state, int64 [N].
+
+    Raises:
+        SpecError: a noise segment without a state.
+    """
+    segment = unet.segment_of(diffusion_timesteps)
+    for index, start in enumerate(unet.spec.segments):
+        expected = f"more, so that the noise segment from diffusion timestep {start} has one"
+        require(bool((segment == index).any()), "states", len(segment), expected)
+    return segment
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Advance, idle
+from ann2snn_diffusion.spiking.calibrate import segments_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.observe import sample_of, visiting
 from calibration.rate_distortion import Sample
@@ -54,9 +55,12 @@ def measure_sensitivity(
             equally many.
         rows: values that are kept of each channel and segment.
         advance: told of every noise segment.
+
+    Raises:
+        SpecError: a noise segment without a state.
     """
     states, diffusion_timesteps, labels = batch
-    segment, segments = unet.segment_of(diffusion_timesteps), len(unet.spec.segments)
+    segment, segments = segments_of(unet, diffusion_timesteps), len(unet.spec.segments)
     neurons = unet.neurons()
     gain = {name: neuron.threshold.new_zeros(segments, neuron.threshold.shape[1]) for name, neuron in neurons.items()}
     values: dict[str, list[Sample]] = {name: [] for name in neurons}

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.sensitivity import Sensitivity
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
@@ -29,10 +29,6 @@ FLOOR = 3e-5
 CHEAPEST, DEAREST = 1e-9, 1e4
 """Range of μ."""
 BISECTIONS = 50
-
-
-class EnergyError(A2SError):
-    """An energy that no choice of thresholds has."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +75,13 @@ class Plan:
         """The μ at which the network spends ``energy``, a share of the ANN's.
 
         Raises:
-            EnergyError: what stays analog costs as much.
+            SpecError: what stays analog costs as much.
         """
-        if energy <= self.prices.analog_share:
-            raise EnergyError(
-                f"energy = {energy:g}: expected more than {self.prices.analog_share:.4f}, which the layers that stay "
-                "analog spend alone, conv_in and the time embedding among them."
-            )
+        analog = self.prices.analog_share
+        require(
+            energy > analog, "energy", energy,
+            f"more than {analog:.4f}, which layers that stay analog spend alone, conv_in and the time embedding among them",
+        )  # fmt: skip
         low, high = CHEAPEST, DEAREST
         for _ in range(BISECTIONS):
             middle = (low * high) ** 0.5

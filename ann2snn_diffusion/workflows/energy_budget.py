@@ -52,7 +52,7 @@ def calibrated_to_energy(
         held_out: others, likewise, that its spikes are counted on.
 
     Raises:
-        EnergyError: the layers that stay analog spend as much.
+        SpecError: the layers that stay analog spend as much; a noise segment without a state.
         CostTableError: see `cost_table`.
     """
     network, costs = make(), cost_table(calibration.costs)

@@ -5,7 +5,6 @@ from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.spike_prices import EnergyError
 from ann2snn_diffusion.workflows.convert import Conversion, convert
 
 STATES = FidelitySpec(4, 6)
@@ -46,8 +45,14 @@ def test_every_coding_meets_its_energy(unet: UNet2DModel, spec: SpikeSpec) -> No
 
 
 def test_an_energy_below_what_stays_analog_is_refused_with_that_figure(unet: UNet2DModel) -> None:
-    with pytest.raises(EnergyError, match=r"energy = 0.0001: expected more than 0\.\d+, which .* analog"):
+    with pytest.raises(SpecError, match=r"energy = 0.0001: expected more than 0\.\d+, which .* analog"):
         converted(unet, 0.0001)
+
+
+def test_too_few_states_are_refused_with_the_segment_that_has_none(unet: UNet2DModel) -> None:
+    calibration = CalibrationSpec(energy=0.2, states=5, positions=64, sampler_steps=3)
+    with pytest.raises(SpecError, match="states = 5: expected more, so that the noise segment from"):
+        convert(unet, DDPMScheduler(), calibration=calibration, fidelity=STATES)
 
 
 @pytest.mark.parametrize("values", [{"method": "max"}, {"per": "tensor"}])
