@@ -78,10 +78,10 @@ class Plan:
             SpecError: what stays analog costs as much.
         """
         analog = self.prices.analog_share
-        require(
-            energy > analog, "energy", energy,
-            f"more than {analog:.4f}, which layers that stay analog spend alone, conv_in and the time embedding among them",
-        )  # fmt: skip
+        least = (
+            f"more than {analog:.4f}, which what stays analog spends alone: conv_in, the time embedding and the like"
+        )
+        require(energy > analog, "energy", energy, least)
         low, high = CHEAPEST, DEAREST
         for _ in range(BISECTIONS):
             middle = (low * high) ** 0.5
