@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.evaluation.costs import costs_of
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport, summarise
@@ -42,7 +43,6 @@ class ImageDistance:
     """Structural similarity, at most 1 (Wang et al. 2004), by scikit-image."""
 
 
-@torch.no_grad()
 def measure_fidelity(
     unet: SpikingUNet2DModel,
     scheduler: Any,
@@ -51,19 +51,42 @@ def measure_fidelity(
     track: Track = silent,
 ) -> FidelityReport:
     """Compare SNN and ANN at states of every noise stratum, from the ANN's own sampling."""
-    spec, last = spec or FidelitySpec(), len(scheduler.alphas_cumprod)
-    starts = strata_below(last)
+    states = fidelity_states(unet, scheduler, seed, spec, track)
+    return fidelity_on(unet, scheduler, states, spec, track)
+
+
+def fidelity_states(
+    unet: SpikingUNet2DModel,
+    scheduler: Any,
+    seed: int = 0,
+    spec: FidelitySpec | None = None,
+    track: Track = silent,
+) -> NoisyStates:
+    """States of every noise stratum, from the sampling of the ANN behind ``unet``."""
+    spec, starts = spec or FidelitySpec(), strata_below(len(scheduler.alphas_cumprod))
     count = spec.states_per_stratum * len(starts)
     wanted = StatesSpec(count, starts, per_trajectory=len(starts), sampler_steps=spec.sampler_steps)
     with analog(unet):
-        found = sampling_states(unet, scheduler, wanted, stream("fidelity", seed), track)
-    advance = track("predictions compared", -(-count // STATES_AT_A_TIME))
-    comparison = compare(unet, *found.arguments(), advance)
+        return sampling_states(unet, scheduler, wanted, stream("fidelity", seed), track)
+
+
+@torch.no_grad()
+def fidelity_on(
+    unet: SpikingUNet2DModel,
+    scheduler: Any,
+    states: NoisyStates,
+    spec: FidelitySpec | None = None,
+    track: Track = silent,
+) -> FidelityReport:
+    """Compare SNN and ANN at ``states``, at least one of every noise stratum."""
+    spec, last = spec or FidelitySpec(), len(scheduler.alphas_cumprod)
+    advance = track("predictions compared", -(-len(states) // STATES_AT_A_TIME))
+    comparison = compare(unet, *states.arguments(), advance)
     costs = costs_of(
-        comparison.layout, comparison.counts, comparison.ann_effective, found.diffusion_timesteps, last,
+        comparison.layout, comparison.counts, comparison.ann_effective, states.diffusion_timesteps, last,
         spec.sampler_steps,
     )  # fmt: skip
-    return summarise(comparison, noise_strata(comparison, found.diffusion_timesteps, last), costs)
+    return summarise(comparison, noise_strata(comparison, states.diffusion_timesteps, last), costs)
 
 
 def image_distance(first: Tensor, second: Tensor) -> ImageDistance:

@@ -27,7 +27,7 @@ from ann2snn_diffusion.common.atomic_output import (
 from ann2snn_diffusion.common.digest import digest
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Track, silent
-from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
+from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, fidelity_on, fidelity_states
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.models.provenance import entry
@@ -101,16 +101,17 @@ def finetune(
     identity = training_identity(learning, lesson, spec, accelerator)
     nn.Module.to(learning, accelerator.device)
     nn.Module.to(lesson.ann, accelerator.device)
-    before = None
+    before = states = None
     if accelerator.is_main_process:
-        before = measure_fidelity(learning.with_spec(result_spec), scheduler, spec.seed, fidelity, track)
+        states = fidelity_states(learning, scheduler, spec.seed, fidelity, track)
+        before = fidelity_on(learning.with_spec(result_spec), scheduler, states, fidelity, track)
     accelerator.init_trackers("tensorboard")
     seconds = train(learning, lesson, spec, run, identity=identity, track=track)
     accelerator.end_training()
-    if before is None:
+    if before is None or states is None:
         return None
     trained = learning.with_spec(result_spec)
-    after = measure_fidelity(trained, scheduler, spec.seed, fidelity, track)
+    after = fidelity_on(trained, scheduler, states, fidelity, track)
     return Finetuning(trained, before, after, seconds, identity)
 
 
