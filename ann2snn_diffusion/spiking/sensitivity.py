@@ -32,13 +32,11 @@ class Sensitivity:
         gain: G, [K, C]: squared error of ε, summed over the image, for every unit of squared error in a channel.
         values: of what passes the site.
         power: mean ‖ε‖² of a state, [K].
-        positions: values of a channel in one image.
     """
 
     gain: dict[str, Tensor]
     values: dict[str, Sample]
     power: Tensor
-    positions: dict[str, int]
 
 
 def measure_sensitivity(
@@ -64,7 +62,6 @@ def measure_sensitivity(
     neurons = unet.neurons()
     gain = {name: neuron.threshold.new_zeros(segments, neuron.threshold.shape[1]) for name, neuron in neurons.items()}
     values: dict[str, list[Sample]] = {name: [] for name in neurons}
-    positions: dict[str, int] = {}
     power = states.new_zeros(segments)
     for index in range(segments):
         mine = (segment == index).nonzero()[:, 0]
@@ -75,14 +72,13 @@ def measure_sensitivity(
             power[index] += found.epsilon.square().sum() / len(mine)
             for name, (value, slope) in found.sites.items():
                 channels_last = slope.movedim(neurons[name].dim, -1).flatten(0, -2)
-                positions[name] = len(channels_last) // len(part)
                 gain[name][index] += channels_last.square().sum(0) / len(mine)
                 share = -(-rows * len(part) // len(mine))
                 kept[name].append(sample_of(value, neurons[name].dim, share, generator))
         for name, parts in kept.items():
             values[name].append(_together(parts))
         advance()
-    return Sensitivity(gain, {name: _stacked(parts) for name, parts in values.items()}, power, positions)
+    return Sensitivity(gain, {name: _stacked(parts) for name, parts in values.items()}, power)
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,10 @@ def convert(
     if calibration.energy and not spec.doubled:
         spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
     make = partial(SpikingUNet2DModel.from_unet, unet, spec)
-    if not make().neurons():
+    spiking = make()
+    if not spiking.neurons():
         raise ConversionError(f"Nothing was converted: keep = {list(spec.keep)} leaves every site analog.")
-    spiking = _calibrated(make, unet, scheduler, calibration, images, track)
+    spiking = _calibrated(spiking, make, unet, scheduler, calibration, images, track)
     report = measure_fidelity(spiking, scheduler, calibration.seed, fidelity, track)
     if not torch.isfinite(torch.tensor([report.epsilon_error, report.epsilon_error_low_noise])).all():
         raise ConversionError("The converted network's output is not finite.")
@@ -123,11 +124,11 @@ def convert_to_folder(
 
 
 def _calibrated(
-    make: Callable[[], SpikingUNet2DModel], unet: UNet2DModel, scheduler: Any, calibration: CalibrationSpec,
-    images: Tensor | None, track: Track,
+    spiking: SpikingUNet2DModel, make: Callable[[], SpikingUNet2DModel], unet: UNet2DModel, scheduler: Any,
+    calibration: CalibrationSpec, images: Tensor | None, track: Track,
 ) -> SpikingUNet2DModel:  # fmt: skip
+    """``spiking``, or at an energy perhaps another that ``make`` made, calibrated."""
     generator, count = stream("calibration", calibration.seed), calibration.states
-    spiking = make()
     states = partial(_states, unet, scheduler, spiking.spec, images=images, generator=generator, track=track)
     if not calibration.energy:
         advance = track("sites calibrated", len(spiking.neurons()))
@@ -136,7 +137,7 @@ def _calibrated(
     more = max(count // COUNTED_SHARE, len(spiking.spec.segments))
     drawn = states(replace(calibration, states=count + more))
     seen, counted = drawn.part(slice(0, count)), drawn.part(slice(count, count + more))
-    return calibrated_to_energy(make, scheduler, seen, counted, calibration, track)
+    return calibrated_to_energy(spiking, make, scheduler, seen, counted, calibration, track)
 
 
 def _states(

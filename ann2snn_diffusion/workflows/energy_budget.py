@@ -38,6 +38,7 @@ MOST_PROBED = 176
 
 
 def calibrated_to_energy(
+    network: SpikingUNet2DModel,
     make: Callable[[], SpikingUNet2DModel],
     scheduler: Any,
     states: NoisyStates,
@@ -45,9 +46,11 @@ def calibrated_to_energy(
     calibration: CalibrationSpec,
     track: Track,
 ) -> SpikingUNet2DModel:
-    """The network that ``make`` makes, calibrated to spend ``calibration.energy`` of its ANN's energy.
+    """A network, calibrated to spend ``calibration.energy`` of its ANN's energy.
 
     Args:
+        network: not yet calibrated.
+        make: makes another like it, wherever a first calibration misses the energy.
         states: that it is calibrated on, equally many of every noise segment.
         held_out: others, likewise, that its spikes are counted on.
 
@@ -55,7 +58,7 @@ def calibrated_to_energy(
         SpecError: the layers that stay analog spend as much; a noise segment without a state.
         CostTableError: see `cost_table`.
     """
-    network, costs = make(), cost_table(calibration.costs)
+    costs = cost_table(calibration.costs)
     layout, last = layout_of(network, states.part(slice(0, 1))), len(scheduler.alphas_cumprod)
     bounds = [start for start in network.spec.segments if start < last] + [last]
     widths = torch.tensor(bounds).diff() / last

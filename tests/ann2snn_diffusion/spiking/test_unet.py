@@ -15,15 +15,6 @@ from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel, analog, listening
 
 
-@pytest.fixture
-def spiking(unet: UNet2DModel) -> SpikingUNet2DModel:
-    made = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0, 500)))
-    generator = torch.Generator().manual_seed(2)
-    for neuron in made.neurons().values():
-        neuron.threshold.data = 1 + torch.rand(neuron.threshold.shape, generator=generator)
-    return made.eval()
-
-
 @torch.no_grad()
 def test_the_ann_keeps_its_weights_and_its_names(unet: UNet2DModel, spiking: SpikingUNet2DModel) -> None:
     before = unet.state_dict()

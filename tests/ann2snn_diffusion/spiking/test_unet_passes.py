@@ -15,15 +15,6 @@ from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog, listening
 EARLY, LATE = torch.tensor([5, 700]), torch.tensor([990, 40])
 
 
-@pytest.fixture
-def spiking(unet: UNet2DModel) -> SpikingUNet2DModel:
-    made = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0, 500)))
-    generator = torch.Generator().manual_seed(2)
-    for neuron in made.neurons().values():
-        neuron.threshold.data = 1 + torch.rand(neuron.threshold.shape, generator=generator)
-    return made.eval()
-
-
 @torch.no_grad()
 def test_a_pass_that_fails_leaves_nothing_behind(spiking: SpikingUNet2DModel) -> None:
     before = current()
