@@ -1,8 +1,8 @@
 """Scale and offset of evenly spaced levels that are worth their cost: every level has one.
 
-A value x is represented by  offset + scale · n,  n = clamp(round((x − offset) / scale), lowest, highest),  and level n
-costs c_n. Over the values of a channel, rate–distortion optimisation (Shannon 1959; for image coders Sullivan and
-Wiegand 1998) looks for scale and offset of least
+A value x is represented by  offset + scale · n,  n being the level of (x − offset) / scale, which costs c_n (`levels`).
+Over the values of a channel, rate–distortion optimisation (Shannon 1959; for image coders Sullivan and Wiegand 1998)
+looks for scale and offset of least
 
     J = importance · mean (x − x̂)² + price · mean c_n
 
@@ -18,39 +18,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from calibration.levels import Levels
+
 SMALLEST_SCALE = 1e-8
 STEPS = (-0.5, 0.0, 0.5)
 """Octaves around the scale at which a search begins."""
+SKIPPED = 4
+"""Of so many rows one is looked at until scale and offset are nearly found."""
 REFITS = 2
 """Regressions of scale and offset on the levels, at the end."""
 MARGIN = 1.25
 """How far levels reach beyond all values that were seen, at the least: others will come."""
 OCTAVES_APART = 0.5
 """Between two scales of a curve."""
-
-
-@dataclass(frozen=True)
-class Levels:
-    """Levels ``lowest`` … ``lowest`` + L − 1 and what each costs, [L]."""
-
-    lowest: int
-    cost: Tensor
-
-    @property
-    def highest(self) -> int:
-        """The highest level."""
-        return self.lowest + len(self.cost) - 1
-
-    @property
-    def silent(self) -> int:
-        """The cheapest level, that nearest to 0 of several."""
-        cheapest = (self.cost == self.cost.min()).nonzero()[:, 0] + self.lowest
-        return int(cheapest[cheapest.abs().argmin()])
-
-    def of(self, values: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-        """The level of each value [K, N, C] at scale and offset [K, C]."""
-        charge = (values - offset.unsqueeze(1)).mul_(scale.unsqueeze(1).reciprocal())
-        return charge.round_().clamp_(self.lowest, self.highest)
 
 
 @dataclass(frozen=True)
@@ -82,15 +62,20 @@ class Curve:
 
 def represent(values: Tensor, scale: Tensor, offset: Tensor, levels: Levels) -> tuple[Tensor, Tensor]:
     """Mean squared error and mean cost, [K, C]."""
-    level = levels.of(values, scale, offset)
-    cost = levels.cost.to(values)[(level - levels.lowest).long()].mean(1)
+    level = levels_at(values, scale, offset, levels)
+    cost = levels.cost_of(level).mean(1)
     error = torch.addcmul(offset.unsqueeze(1) - values, level, scale.unsqueeze(1)).square().mean(1)
     return error, cost
 
 
+def levels_at(values: Tensor, scale: Tensor, offset: Tensor, levels: Levels) -> Tensor:
+    """The level of each value [K, N, C] at scale and offset [K, C]."""
+    return levels.of((values - offset.unsqueeze(1)).mul_(scale.unsqueeze(1).reciprocal()))
+
+
 def curve(sample: Sample, levels: Levels) -> Curve:
     """Error and cost over a grid of scales, from silence to the finest that holds all values, and of centres."""
-    octaves = torch.arange(-1, torch.tensor(_reach(levels) / MARGIN).log2().item() + OCTAVES_APART, OCTAVES_APART)
+    octaves = torch.arange(-1, torch.tensor(levels.reach / MARGIN).log2().item() + OCTAVES_APART, OCTAVES_APART)
     points = [_silence(sample.rows, levels)]
     for centre in _centres(sample):
         extent = _extent(sample, centre)
@@ -108,10 +93,14 @@ def least_cost(sample: Sample, importance: Tensor, price: float, levels: Levels)
     scale = √(2 · price / importance), no finer than the values' range asks for.
     """
     law = (2 * price / importance.clamp(min=1e-30)).sqrt()
-    best = Best.silent(sample, importance, price, levels)
-    for centre in _centres(sample):
+    few = Sample(sample.rows[:, ::SKIPPED], sample.low, sample.high)
+    best = Best.silent(few, importance, price, levels)
+    for centre in _centres(few):
         for step in STEPS:
             best.consider(*_around(centre, law * 2**step, sample, levels))
+    scale, offset = best.scale, best.offset
+    best = Best.silent(sample, importance, price, levels)
+    best.consider(scale, offset)
     for _ in range(REFITS):
         scale, offset = _regress(sample.rows, best.scale, best.offset, levels)
         best.consider(*_around(offset + levels.silent * scale, scale, sample, levels))
@@ -150,13 +139,8 @@ class Best:
 
 def _around(centre: Tensor, scale: Tensor, sample: Sample, levels: Levels) -> tuple[Tensor, Tensor]:
     """Scale and offset with the silent level at ``centre``; the scale no finer than the range asks for."""
-    scale = torch.maximum(scale, MARGIN * _extent(sample, centre) / _reach(levels))
+    scale = torch.maximum(scale, MARGIN * _extent(sample, centre) / levels.reach)
     return scale, centre - levels.silent * scale
-
-
-def _reach(levels: Levels) -> int:
-    """Levels on the longer side of the silent one."""
-    return max(levels.highest - levels.silent, levels.silent - levels.lowest)
 
 
 def _silence(values: Tensor, levels: Levels) -> tuple[Tensor, Tensor]:
@@ -181,7 +165,7 @@ def _extent(sample: Sample, centre: Tensor) -> Tensor:
 
 def _regress(values: Tensor, scale: Tensor, offset: Tensor, levels: Levels) -> tuple[Tensor, Tensor]:
     """Scale and offset of least squared error, given the levels (Lloyd)."""
-    level = levels.of(values, scale, offset)
+    level = levels_at(values, scale, offset, levels)
     centre, mean = level.mean(1), values.mean(1)
     level = level - centre.unsqueeze(1)
     variance = level.square().mean(1)

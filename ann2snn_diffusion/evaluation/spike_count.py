@@ -21,6 +21,7 @@ from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import visiting
 
+STATES_AT_A_TIME = 16
 SHOWN_NEURONS = 24
 """Neurons of a site whose spikes are kept one by one."""
 
@@ -60,9 +61,13 @@ class SpikeCounter:
         self.accumulates: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
         self.raster: dict[str, Tensor] = {}
 
-    def add(self, site: str, time_steps: int, spikes: Tensor) -> None:
-        """Count the spike trains [firing steps, B, …] of a site, fired in ``time_steps`` ticks."""
-        fired = spikes.abs()
+    def add(self, site: str, time_steps: int, spikes: Tensor) -> float:
+        """Count the spike trains [firing steps, B, …] of a site, fired in ``time_steps`` ticks, and overwrite them."""
+        if site not in self.raster:
+            one = spikes[:, spikes.shape[1] // 2].flatten(1)
+            places = torch.linspace(0, one.shape[1] - 1, SHOWN_NEURONS).long().unique()
+            self.raster[site] = one[:, places.to(one.device)].to(torch.int8).cpu()
+        fired = spikes.abs_()
         trains = fired.sum(0)
         # Rows in single precision, which holds their counts, then all in double: summing in double takes 15 times as
         # long on a CPU.
@@ -72,10 +77,7 @@ class SpikeCounter:
         for synapse, reached in self.reached[site]:
             added = added_anew(fired, time_steps) if synapse.product and self.again else trains
             self.accumulates[synapse.name, site].append(weighted_count(added, reached))
-        if site not in self.raster:
-            one = spikes[:, spikes.shape[1] // 2].flatten(1)
-            places = torch.linspace(0, one.shape[1] - 1, SHOWN_NEURONS).long().unique()
-            self.raster[site] = one[:, places.to(one.device)].to(torch.int8).cpu()
+        return by_step.sum().item()
 
     def counts(self) -> Counts:
         """All that was counted."""
@@ -102,12 +104,13 @@ def added_anew(fired: Tensor, time_steps: int) -> Tensor:
 
 @torch.no_grad()
 def count_spikes(unet: SpikingUNet2DModel, layout: NetworkLayout, states: NoisyStates) -> Counts:
-    """What a network fires on states, all at once."""
+    """What a network fires on states."""
     counter = SpikeCounter(layout)
 
     def count(name: str, neuron: SpikingNeuron, value: Tensor, _output: Tensor) -> None:
         counter.add(name, neuron.spec.time_steps, neuron.spikes(value))
 
     with visiting(after=[(neuron, partial(count, name, neuron)) for name, neuron in unet.neurons().items()]):
-        unet(*states.arguments())
+        for first in range(0, len(states), STATES_AT_A_TIME):
+            unet(*states.arguments(slice(first, first + STATES_AT_A_TIME)))
     return counter.counts()

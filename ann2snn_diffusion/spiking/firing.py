@@ -3,13 +3,11 @@
 Of an analog value x (the accumulated membrane charge), in units of the smallest level (see `coding`):
 
     v ← (x − offset) / unit          unit = θ / Σ W
-    unsigned:  v ← v + ½;   s_t = Θ(v − g·W_t);           v ← v − W_t·s_t
+    unsigned:  v ← v + ½;   s_t = Θ(v − g·C_t);           v ← v − W_t·s_t
     signed:                 s_t = ±Θ(±v − g·C_t);         v ← v − W_t·s_t
 
-A signed site is a positive and a negative neuron on one membrane. It fires from C_t = ½·W_t, or sparsely, with radix
-coding, from C_t = ⌊⅔·W_t⌋ + ½: then 3 is 4 − 1, not 4 − 2 + 1. Of the trains of signed radix spikes that stand for a
-level that is the one with fewest spikes, its non-adjacent form (Reitwiesner 1960; for neurons compare arXiv
-2408.17245). Either way, with guidance g = 1 the loop has a closed form,
+A signed site is a positive and a negative neuron on one membrane; for C_t see `conditions`. With guidance g = 1 the
+loop has a closed form: a table of the quarters of a unit where there is a dead zone, and elsewhere
 
     Σ_t W_t·s_t = clamp(round(v), lowest, highest)
 
@@ -19,14 +17,16 @@ Where two neurons take turns on a membrane, a tick has n = 2 firing steps; betwe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ann2snn_diffusion.spiking.coding import level_range
 from ann2snn_diffusion.spiking.surrogate import Surrogate, derivative, spike
+from calibration.levels import level_of
 
 SpikeFunction = Callable[[Tensor, int], Tensor]
 """Spikes of one firing step, {0, 1} or {−1, 0, 1}, of a membrane in units and W_t."""
@@ -41,8 +41,10 @@ class Firing:
     """g, or that of each row, [B, 1, …]."""
     signed: bool
     surrogate: Surrogate
-    sparse: bool = False
-    """Signed radix spikes come as late as a level allows."""
+    conditions: Mapping[int, float]
+    """C of every weight, in units."""
+    table: Tensor | None = None
+    """The level of every quarter of a unit, as `calibration.levels` has it; None: the nearest level."""
 
     @property
     def guided(self) -> bool:
@@ -74,9 +76,11 @@ class Firing:
 
     def condition(self, weight: int) -> float | Tensor:
         """g·C_t, in units: the charge from which a spike that weighs W_t is fired."""
-        if not self.signed:
-            return self.guidance * weight
-        return self.guidance * (2 * weight // 3 + 0.5 if self.sparse else weight / 2)
+        return self.guidance * self.conditions[weight]
+
+    def level(self, charge: Tensor) -> Tensor:
+        """Σ_t W_t·s_t with g = 1, in closed form; ``charge``, in units, is overwritten."""
+        return level_of(charge, *level_range(self.weights, self.signed), self.table)
 
 
 class Step(NamedTuple):
@@ -121,13 +125,17 @@ def ticks_of(increments: Tensor, leak: Tensor, firing: Firing, spikes_of: SpikeF
 
 def spike_train(charge: Tensor, firing: Firing) -> Tensor:
     """Spikes [T, …], with surrogate gradients, of a neuron that is charged once, […] in units."""
-    return torch.stack([step.spikes for step in steps_of_charge(charge, firing, firing.differentiable_spikes)])
+    return torch.stack([step.spikes for step in steps_of_charge(charge, firing, _spike_function(firing))])
 
 
 def spike_train_of_increments(increments: Tensor, leak: Tensor, firing: Firing) -> Tensor:
     """Spikes [n·T, …], with surrogate gradients, of a neuron that is charged tick by tick, [T, …] in units."""
-    ticks = ticks_of(increments, leak, firing, firing.differentiable_spikes)
+    ticks = ticks_of(increments, leak, firing, _spike_function(firing))
     return torch.stack([step.spikes for tick in ticks for step in tick.steps])
+
+
+def _spike_function(firing: Firing) -> SpikeFunction:
+    return firing.differentiable_spikes if torch.is_grad_enabled() else firing.spikes
 
 
 def fired(charge: Tensor, firing: Firing) -> Tensor:
@@ -144,7 +152,6 @@ def charge_of(value: Tensor, unit: Tensor, offset: Tensor) -> Tensor:
     return (value - offset).mul_(unit.reciprocal())
 
 
-def round_to_level(value: Tensor, unit: Tensor, offset: Tensor, lowest: int, highest: int) -> Tensor:
-    """Closed form of a neuron with g = 1: offset + unit · clamp(round((value − offset) / unit), lowest, highest)."""
-    level = charge_of(value, unit, offset).round_().clamp_(lowest, highest)
-    return torch.addcmul(offset, level, unit)
+def fired_at_once(value: Tensor, unit: Tensor, offset: Tensor, firing: Firing) -> Tensor:
+    """offset + unit · Σ_t W_t·s_t of an unguided neuron, in closed form."""
+    return firing.level(charge_of(value, unit, offset)).mul_(unit).add_(offset)

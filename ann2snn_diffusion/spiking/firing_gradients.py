@@ -9,7 +9,8 @@ Charged once (`FireAll`): v_1 = (x − offset) / unit, v_{t+1} = v_t − W_t·s_
     dy/dx = D,    dy/d offset = 1 − D,    dy/d unit = Σ_t A_t·s_t − D·v_1,    dy/dA_t = unit·s_t
 
 With the rectangle as surrogate, A = W and guidance 1, every step but the saturated ones ends the product, and D is 1
-between the lowest and the highest level and 0 elsewhere: the clipped straight-through estimator, in closed form.
+between the lowest and the highest level and 0 elsewhere: the clipped straight-through estimator, in closed form. A dead
+zone leaves it as it is, so that a silent neuron learns too.
 
 Charged tick by tick (`FireTicks`), rate coding: v_t = λ·u_{t−1} + I_t, u_t = v_t − s_t, and backward in time
 
@@ -51,7 +52,8 @@ class FireAll(torch.autograd.Function):
         by_amplitude = None
         if amplitudes is None and not firing.guided and firing.surrogate == "rectangle":
             clipped = charge.clamp(*level_range(firing.weights, firing.signed))
-            level, passed = clipped.round(), (clipped == charge).to(charge.dtype)
+            passed = (clipped == charge).to(charge.dtype)
+            level = firing.level(clipped)
         else:
             level, passed, spikes = _simulate(charge, firing, amplitudes)
             if amplitudes is not None:
@@ -68,13 +70,12 @@ def _level(charge: Tensor, amplitudes: Tensor | None, firing: Firing) -> Tensor:
         steps = enumerate(steps_of_charge(charge, firing, firing.spikes))
         return torch.stack([amplitudes[index] * step.spikes for index, step in steps]).sum(0)
     if not firing.guided:
-        return charge.round_().clamp_(*level_range(firing.weights, firing.signed))
+        return firing.level(charge)
     level = fired(charge, firing)
     if isinstance(firing.guidance, Tensor):
         # A row with g = 1 beside guided ones is unguided to the last bit: midway between two levels the loop fires, and
         # rounding goes to the even one.
-        plain = charge.round_().clamp_(*level_range(firing.weights, firing.signed))
-        level = torch.where(firing.guidance == 1, plain, level)
+        level = torch.where(firing.guidance == 1, firing.level(charge), level)
     return level
 
 

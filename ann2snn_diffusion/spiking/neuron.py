@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ann2snn_diffusion.spiking.coding import level_range, step_weights
+from ann2snn_diffusion.spiking.conditions import conditions
 from ann2snn_diffusion.spiking.firing import (
     Firing,
     charge_of,
-    round_to_level,
+    fired,
+    fired_at_once,
     spike_train,
     spike_train_of_increments,
 )
@@ -22,6 +24,7 @@ from ann2snn_diffusion.spiking.firing_gradients import FireAll, FireTicks
 from ann2snn_diffusion.spiking.forward_pass import current
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.ticks import arrivals, running_means
+from calibration.levels import level_table, quarters
 
 
 class SpikingNeuron(nn.Module):
@@ -41,7 +44,10 @@ class SpikingNeuron(nn.Module):
         leak: λ in (0, 1], the membrane factor per tick; None in the layerwise schedule, which has no ticks to leak in.
         guidance: g in each noise segment; see `ann2snn_diffusion.spiking.guidance`.
         amplitudes: A_1 … A_T, what a spike of each step hands on, in units; None where they are the step weights.
+        table: level of every quarter of a unit where there is a dead zone; None elsewhere.
     """
+
+    table: Tensor | None
 
     own_parameters = ("threshold", "offset", "leak", "amplitudes")
     """The parameters that the ANN has not."""
@@ -51,11 +57,17 @@ class SpikingNeuron(nn.Module):
         self.signed, self.dim, self.doubled = signed, dim, doubled
         self.spec = spec
         self.weights = step_weights(spec.coding, spec.time_steps * (2 if doubled else 1))
+        self.conditions = conditions(
+            self.weights, spec.coding, signed=signed, sparse=spec.sparse, dead_zone=spec.dead_zone
+        )
         self.guidance = (1.0,) * len(spec.segments)
         self.threshold = nn.Parameter(torch.ones(len(spec.segments), channels))
         self.offset = nn.Parameter(torch.zeros(len(spec.segments), channels))
         self.leak = nn.Parameter(torch.tensor(float(spec.leak))) if spec.schedule == "synchronous" else None
         self.amplitudes = nn.Parameter(torch.tensor(self.weights).float()) if spec.learned_step_weights else None
+        self.register_buffer("table", None, persistent=False)
+        if spec.dead_zone:
+            self.table = level_table(fired(quarters(*self.level_range), self._firing(1.0)))
 
     @property
     def level_range(self) -> tuple[int, int]:
@@ -82,7 +94,7 @@ class SpikingNeuron(nn.Module):
             return running_means(output).flatten(0, 1)
         trains = torch.is_grad_enabled() and any(part.requires_grad for part in (value, unit, offset))
         if not (firing.guided or trains) and self.amplitudes is None:
-            return round_to_level(value, unit, offset, *self.level_range)
+            return fired_at_once(value, unit, offset, firing)
         return FireAll.apply(value, unit, offset, self.amplitudes, firing)  # pyright: ignore
 
     def spikes(self, value: Tensor) -> Tensor:
@@ -100,8 +112,7 @@ class SpikingNeuron(nn.Module):
         return spike_train(levels, self._firing(1.0)).detach().abs().sum(0)
 
     def _firing(self, guidance: float | Tensor) -> Firing:
-        sparse = self.spec.sparse and self.spec.coding == "radix" and self.signed
-        return Firing(self.weights, guidance, self.signed, self.spec.surrogate, sparse)
+        return Firing(self.weights, guidance, self.signed, self.spec.surrogate, self.conditions, self.table)
 
     def condition(self, value: Tensor) -> float | Tensor:
         """g of each row of ``value`` [S·B, …], shaped [B, 1, …] against one tick; a number where segments agree."""
@@ -114,11 +125,10 @@ class SpikingNeuron(nn.Module):
     def _by_tick(self, folded: Tensor) -> Tensor:
         return folded.unflatten(0, (current().ticks, -1)) if len(folded) > 1 else folded
 
-    def weigh(self, spikes: Tensor) -> Tensor:
-        """Each spike times its amplitude, [T, …] in units."""
+    def weighted_sum(self, spikes: Tensor) -> Tensor:
+        """Σ_t A_t·s_t of spike trains [T, …], in units."""
         weights = torch.tensor(self.weights) if self.amplitudes is None else self.amplitudes
-        weights = weights.to(spikes)
-        return spikes * weights.view(-1, *[1] * (spikes.ndim - 1))
+        return torch.einsum("t,t...->...", weights.to(spikes), spikes)
 
     def levels(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Unit (smallest level) and offset for each row and channel, shaped to broadcast against ``value``.

@@ -8,13 +8,15 @@ from itertools import pairwise
 from typing import Any, Literal, Self
 
 from ann2snn_diffusion.common.specs import build, check, require, setting
-from ann2snn_diffusion.spiking.coding import Coding
+from ann2snn_diffusion.spiking.coding import Coding, step_weights
 from ann2snn_diffusion.spiking.guidance import Guidance, by_group, known_groups
 
 Schedule = Literal["layerwise", "synchronous"]
 Surrogate = Literal["rectangle", "triangle", "arctan", "sigmoid"]
 SEGMENTS = "ascending diffusion timesteps from 0, such as 0, 50, 300"
 PATTERNS = "a list of patterns of module names"
+HIGHEST_TABULATED = 1 << 14
+"""Level that a dead zone is tabulated for."""
 VERSION = 1
 """Of the dictionary that a spec is stored as; 0 had no number."""
 
@@ -42,6 +44,10 @@ class SpikeSpec:
     )
     sparse: bool = setting(
         True, "Of all trains of signed radix spikes that stand for a level, neurons fire the one with fewest spikes."
+    )
+    dead_zone: bool = setting(
+        False,
+        "A spike is fired only where it saves half a squared level of error or more; `energy` sets it. Layerwise only.",
     )
     learned_step_weights: bool = setting(
         False,
@@ -82,11 +88,22 @@ class SpikeSpec:
             not synchronous or self.coding == "rate", "coding", self.coding,
             "rate beside the synchronous schedule: a weighted spike has no meaning before its train is complete",
         )  # fmt: skip
+        if self.dead_zone:
+            self._require_a_dead_zone_to_make_sense()
         require(synchronous or self.leak == 1, "leak", self.leak, "1 unless the schedule is synchronous")
         require(
             self.coding != "ternary" or self.signed_activations, "signed_activations", self.signed_activations,
             "true beside ternary coding, which has negative digits",
         )  # fmt: skip
+
+    def _require_a_dead_zone_to_make_sense(self) -> None:
+        unknown = "false beside the synchronous schedule, where no tick knows what is still to come"
+        require(self.schedule == "layerwise", "dead_zone", True, unknown)
+        dense = "false beside `sparse` false, where a level takes more spikes than it needs; `energy` sets it"
+        require(self.sparse or self.coding != "radix", "dead_zone", True, dense)
+        highest = sum(step_weights(self.coding, self.time_steps * (2 if self.doubled else 1)))
+        many = f"so few that a site has no level above {HIGHEST_TABULATED}, beside `dead_zone` or `energy`"
+        require(highest <= HIGHEST_TABULATED, "time_steps", self.time_steps, many)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -22,7 +22,8 @@ from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.sensitivity import Sensitivity
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-from calibration.rate_distortion import Curve, Levels, Sample, curve, least_cost
+from calibration.levels import Levels
+from calibration.rate_distortion import Curve, Sample, curve, least_cost
 
 FLOOR = 3e-5
 """Of the importance: relative to the power of a site's values."""
@@ -116,4 +117,4 @@ def levels_of(neuron: SpikingNeuron) -> Levels:
     """The levels of a neuron, and the spikes that each takes."""
     lowest, highest = neuron.level_range
     whole = torch.arange(lowest, highest + 1, dtype=torch.float32, device=neuron.threshold.device)
-    return Levels(lowest, neuron.spikes_of_levels(whole))
+    return Levels(lowest, neuron.spikes_of_levels(whole), neuron.table)

@@ -33,6 +33,8 @@ from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, wri
 CALIBRATION_STATES_PER_TRAJECTORY = 16
 COUNTED_SHARE = 2
 """For so many states that are calibrated on there is another that spikes are counted on."""
+MOST_DOUBLED = 5
+"""Time steps of which all sites are doubled unasked: 2·5 digits are more than any site needs."""
 
 
 class ConversionError(A2SError):
@@ -74,8 +76,8 @@ def convert(
         ConversionError: nothing spikes, or the result is not finite.
     """
     spec, calibration = spec or SpikeSpec(), calibration or CalibrationSpec()
-    if calibration.energy and not spec.doubled:
-        spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
+    if calibration.energy:
+        spec = _frugal(spec)
     make = partial(SpikingUNet2DModel.from_unet, unet, spec)
     spiking = make()
     if not spiking.neurons():
@@ -121,6 +123,13 @@ def convert_to_folder(
         grids = sample_grids(networks, source.scheduler, writing, calibration.seed, track)
         write_result(folder, converted, conversion.report, grids)
     return conversion
+
+
+def _frugal(spec: SpikeSpec) -> SpikeSpec:
+    """``spec`` with what makes spikes worth their energy."""
+    if not spec.doubled and spec.time_steps <= MOST_DOUBLED:
+        spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
+    return replace(spec, dead_zone=spec.schedule == "layerwise")
 
 
 def _calibrated(

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from calibration import solve_levels as solve
-from calibration.rate_distortion import Levels, Sample, curve, least_cost, represent
+from calibration.levels import Levels
+from calibration.rate_distortion import Sample, curve, least_cost, represent
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_a_dearer_spike_is_spent_less_and_the_error_grows(values: Tensor, levels
     found = [represent(values, *least_cost(sample(values), importance, price, levels), levels)
              for price in (1e-5, 1e-3, 1e-1, 1e3)]  # fmt: skip
     for (error, cost), (later_error, later_cost) in pairwise(found):
-        assert (later_cost <= cost + 1e-6).all()
+        assert (later_cost <= 1.005 * cost + 1e-6).all()  # the grain of the search
         assert (later_error >= error - 1e-7).all()
     assert (found[-1][1] == 0).all()  # nothing spikes
     torch.testing.assert_close(found[-1][0], values.var(1, unbiased=False))

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from ann2snn_diffusion.spiking.coding import CODINGS, Coding, level_range, step_weights
-from ann2snn_diffusion.spiking.firing import Firing, fired, round_to_level, spike_train, spike_train_of_increments
+from ann2snn_diffusion.spiking.firing import Firing, fired, fired_at_once, spike_train, spike_train_of_increments
 from ann2snn_diffusion.spiking.surrogate import SURROGATES, Surrogate
+from tests.ann2snn_diffusion.spiking.firings import early
 
 CASES = [
     (coding, signed, time_steps)
@@ -22,7 +23,7 @@ def test_the_closed_form_equals_the_spike_by_spike_loop(
     lowest, highest = level_range(weights, signed)
     # A quarter off the half-way points, where rounding may go either way; beyond both ends too.
     charge = torch.randint(4 * lowest - 20, 4 * highest + 20, (5000,), generator=generator) / 4 + 0.125
-    trains = spike_train(charge, Firing(weights, 1.0, signed, "arctan"))
+    trains = spike_train(charge, early(weights, 1.0, signed, "arctan"))
     summed = (trains * torch.tensor(weights)[:, None]).sum(0)
     assert torch.equal(summed, charge.round().clamp(lowest, highest))
     assert set(trains.unique().tolist()) <= ({-1, 0, 1} if signed else {0, 1})
@@ -35,14 +36,14 @@ def test_spikes_with_and_without_gradients_are_the_same_and_take_the_same_off_th
 ) -> None:
     weights = step_weights(coding, time_steps)
     charge = 2 * sum(weights) * torch.rand(3, 2000, generator=generator, dtype=torch.float64) - sum(weights)
-    firing = Firing(weights, guidance, signed, "rectangle")
+    firing = early(weights, guidance, signed, "rectangle")
     trains = spike_train(charge, firing)
     assert torch.equal(fired(charge, firing), torch.einsum("t,t...->...", torch.tensor(weights).double(), trains))
 
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_a_membrane_at_its_condition_fires_and_one_below_does_not(signed: bool) -> None:
-    firing = Firing((4, 2), torch.tensor([[0.5], [1.0]]), signed, "rectangle")
+    firing = early((4, 2), torch.tensor([[0.5], [1.0]]), signed, "rectangle")
     at = torch.tensor([[1.0], [2.0]]) if signed else torch.tensor([[2.0], [4.0]])
     membrane = torch.cat([at, at * (1 - 1e-6), -at, -at * (1 - 1e-6), torch.zeros(2, 1)], dim=1)
     expected = torch.tensor([1.0, 0, -1 if signed else 0, 0, 0]).expand(2, -1)
@@ -53,7 +54,7 @@ def test_a_membrane_at_its_condition_fires_and_one_below_does_not(signed: bool) 
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("signed", [True, False])
 def test_the_slope_is_the_gradient_of_the_spikes(signed: bool, surrogate: Surrogate) -> None:
-    firing = Firing((4,), 0.8, signed, surrogate)
+    firing = early((4,), 0.8, signed, surrogate)
     membrane = torch.linspace(-9, 9, 401, dtype=torch.float64).requires_grad_()
     (gradient,) = torch.autograd.grad(4 * firing.differentiable_spikes(membrane, 4).sum(), membrane)
     torch.testing.assert_close(firing.slope(membrane.detach(), 4), gradient)
@@ -64,11 +65,11 @@ def test_rounding_is_to_the_nearest_level(generator: torch.Generator) -> None:
     unit, offset = torch.tensor(0.07), torch.tensor(-0.1)
     levels = offset + unit * torch.arange(-15, 16)
     nearest = levels[(value[:, None] - levels).abs().argmin(1)]
-    torch.testing.assert_close(round_to_level(value, unit, offset, -15, 15), nearest)
+    torch.testing.assert_close(fired_at_once(value, unit, offset, early((8, 4, 2, 1), 1.0, True, "rectangle")), nearest)
 
 
 def rate(time_steps: int, signed: bool = True) -> Firing:
-    return Firing((1,) * time_steps, 1.0, signed, "arctan")
+    return early((1,) * time_steps, 1.0, signed, "arctan")
 
 
 def test_two_neurons_on_a_membrane_fire_twice_in_a_tick_that_brings_much() -> None:

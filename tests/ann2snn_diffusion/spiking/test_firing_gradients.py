@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from ann2snn_diffusion.spiking.coding import CODINGS, Coding, level_range, step_weights
-from ann2snn_diffusion.spiking.firing import Firing, spike_train, spike_train_of_increments
+from ann2snn_diffusion.spiking.firing import spike_train, spike_train_of_increments
 from ann2snn_diffusion.spiking.firing_gradients import FireAll, FireTicks
 from ann2snn_diffusion.spiking.surrogate import SURROGATES, Surrogate, derivative
+from tests.ann2snn_diffusion.spiking.firings import early
 
 CASES = [
     (coding, signed, time_steps)
@@ -47,7 +48,7 @@ def test_charged_once_values_and_gradients_are_those_of_autograd_through_the_loo
     amplitudes = (torch.tensor(weights) * (1 + 0.2 * draw(time_steps, seed=6))).requires_grad_()
     used = amplitudes if learned else torch.tensor(weights).double()
     parameters = (value, unit, offset, amplitudes) if learned else (value, unit, offset)
-    firing = Firing(weights, guidance, signed, surrogate)
+    firing = early(weights, guidance, signed, surrogate)
     ours: Any = FireAll.apply(value, unit, offset, amplitudes if learned else None, firing)
     trains = spike_train((value - offset) / unit, firing)
     assert_same_gradients(ours, offset + unit * torch.einsum("t,t...->...", used, trains), parameters)
@@ -61,9 +62,9 @@ def test_a_row_with_factor_one_beside_guided_ones_is_unguided_to_the_bit(
     midway = torch.arange(-sum(weights) - 1, sum(weights) + 1) + 0.5  # where rounding and the loop may differ
     value = torch.cat([midway, 20 * draw(1000, seed=7).float()]).repeat(2, 1)
     unit, offset = torch.ones(1, 1), torch.zeros(1, 1)
-    unguided: Any = FireAll.apply(value, unit, offset, None, Firing(weights, 1.0, signed, "arctan"))
+    unguided: Any = FireAll.apply(value, unit, offset, None, early(weights, 1.0, signed, "arctan"))
     mixed: Any = FireAll.apply(
-        value, unit, offset, None, Firing(weights, torch.tensor([[1.0], [0.8]]), signed, "arctan")
+        value, unit, offset, None, early(weights, torch.tensor([[1.0], [0.8]]), signed, "arctan")
     )
     assert torch.equal(mixed[0], unguided[0])
     assert not torch.equal(mixed[1], unguided[1])
@@ -80,7 +81,7 @@ def test_charged_tick_by_tick_values_and_gradients_are_those_of_autograd_through
     value, unit, offset = inputs(4)
     forgetting = torch.tensor(leak, dtype=torch.float64, requires_grad=True)
     amplitudes = (1 + 0.2 * draw(4 * neurons, seed=6)).requires_grad_()
-    firing = Firing((1,) * 4 * neurons, guidance, signed, surrogate)
+    firing = early((1,) * 4 * neurons, guidance, signed, surrogate)
     ours: Any = FireTicks.apply(value, unit, offset, forgetting, amplitudes if learned else None, firing)
     spikes = spike_train_of_increments((value - offset) / unit / 4, forgetting, firing)
     amplified = (spikes * amplitudes.view(-1, 1, 1, 1, 1) if learned else spikes).unflatten(0, (4, neurons)).sum(1)
@@ -96,7 +97,7 @@ def test_with_the_rectangle_all_steps_together_are_the_clipped_straight_through_
     lowest, highest = level_range(weights, signed)
     # Away from the ties, where the spike-by-spike loop and the closed form may round differently.
     charge = (torch.arange(-3 * highest, 3 * highest, dtype=torch.float64) / 2 + 0.13).requires_grad_()
-    trains = spike_train(charge, Firing(weights, 1.0, signed, "rectangle"))
+    trains = spike_train(charge, early(weights, 1.0, signed, "rectangle"))
     level = torch.einsum("t,t...->...", torch.tensor(weights).double(), trains)
     (slope,) = torch.autograd.grad(level.sum(), charge)
     assert torch.equal(slope, ((charge > lowest) & (charge < highest)).double())
@@ -110,7 +111,7 @@ def test_a_single_step_has_the_slope_of_the_smoothed_spike(surrogate: Surrogate)
     charge = torch.linspace(-2, 3, 41, dtype=torch.float64) + 0.01
     charge.requires_grad_()
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    output: Any = FireAll.apply(charge, one, zero, None, Firing((1,), 1.0, False, surrogate))
+    output: Any = FireAll.apply(charge, one, zero, None, early((1,), 1.0, False, surrogate))
     (slope,) = torch.autograd.grad(output.sum(), charge)
     margin = charge.detach() + 0.5 - 1
     step = 1e-3
@@ -128,7 +129,7 @@ def test_the_integrate_and_fire_neuron_is_spikingjellys() -> None:
     start = torch.zeros(4, 1).index_fill(0, torch.tensor(0), 0.5)
     expected = theirs(currents + start)
     one, zero = torch.ones(1), torch.zeros(1)
-    ours: Any = FireTicks.apply(4 * currents, one, zero, one, None, Firing((1,) * 4, 1.0, False, "arctan"))
+    ours: Any = FireTicks.apply(4 * currents, one, zero, one, None, early((1,) * 4, 1.0, False, "arctan"))
     torch.testing.assert_close(ours / 4, expected)
     cotangent = draw(4, 50, seed=8).float()
     ours_gradient, expected_gradient = (
@@ -148,5 +149,5 @@ def test_no_membrane_is_kept_for_the_backward_pass(function: Any) -> None:
     value, unit, offset = inputs(4)
     leak = [] if function is FireAll else [torch.ones((), dtype=torch.float64)]
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        function.apply(value, unit, offset, *leak, None, Firing((1,) * 4, 1.0, True, "arctan"))
+        function.apply(value, unit, offset, *leak, None, early((1,) * 4, 1.0, True, "arctan"))
     assert sum(kept) == value.numel() + unit.numel() + offset.numel() + len(leak)

@@ -43,11 +43,10 @@ def test_guidance_is_simulated_and_not_the_closed_form(
     made = neuron(plain, signed)
     made.guidance = (1.6,)
     unit, offset = made.levels(value)
-    sparse = coding == "radix" and signed
-    loop = spike_train((value - offset) / unit, Firing(made.weights, 1.6, signed, "arctan", sparse))
-    torch.testing.assert_close(made(value), offset + unit * made.weigh(loop).sum(0))
+    loop = spike_train((value - offset) / unit, Firing(made.weights, 1.6, signed, "arctan", made.conditions))
+    torch.testing.assert_close(made(value), offset + unit * made.weighted_sum(loop))
     assert not torch.equal(made(value), neuron(plain, signed)(value))
-    emitted, unguided = (made.weigh(train).sum(0).abs().sum() for train in (loop, neuron(plain, signed).spikes(value)))
+    emitted, unguided = (made.weighted_sum(train).abs().sum() for train in (loop, neuron(plain, signed).spikes(value)))
     assert emitted < unguided  # a higher bar: less comes through, in however many spikes
 
 
