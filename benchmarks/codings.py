@@ -1,4 +1,6 @@
-"""Relative ε error and firing rate of the bundled model under every coding, schedule and baseline; no fine-tuning.
+"""Relative ε error and spikes per neuron of the bundled model under every coding, schedule and baseline.
+
+No budget, no fine-tuning.
 
 python benchmarks/codings.py
 Measured on states of the ANN's own sampler from another seed, and on the Fashion-MNIST test split with noise where
@@ -24,10 +26,10 @@ from ann2snn_diffusion.evaluation.site_statistics import compare
 TEST_SPLIT = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
 BASELINE = CalibrationSpec(method="percentile", per="tensor", correction=0)
 CASES: dict[str, tuple[SpikeSpec, CalibrationSpec]] = {
-    "radix": (SpikeSpec(), CalibrationSpec()),
-    "radix, no correction": (SpikeSpec(), CalibrationSpec(correction=0)),
-    "radix, one noise segment": (SpikeSpec(segments=(0,)), CalibrationSpec()),
-    "radix, {0, 1} after activations": (SpikeSpec(signed_activations=False), CalibrationSpec()),
+    "radix": (SpikeSpec(), CalibrationSpec(energy=0)),
+    "radix, no correction": (SpikeSpec(), CalibrationSpec(energy=0, correction=0)),
+    "radix, one noise segment": (SpikeSpec(segments=(0,)), CalibrationSpec(energy=0)),
+    "radix, {0, 1} after activations": (SpikeSpec(signed_activations=False), CalibrationSpec(energy=0)),
     "radix, 99.9 percentile per tensor": (SpikeSpec(segments=(0,)), BASELINE),
     "ternary": (SpikeSpec(coding="ternary"), CalibrationSpec()),
     "rate": (SpikeSpec(coding="rate"), CalibrationSpec()),
@@ -51,14 +53,14 @@ def main() -> None:
     for name in sets:
         table.add_column(f"ε error{name}")
         table.add_column(f"below {LOW_NOISE}{name}")
-    table.add_column("firing rate")
+    table.add_column("spikes per neuron")
     for case, (spec, calibration) in CASES.items():
         conversion = convert(source.unet, source.scheduler, spec=spec, calibration=calibration)
         cells = []
         for noisy in sets.values():
             strata = noise_strata(compare(conversion.unet, noisy, diffusion_timesteps), diffusion_timesteps, 1000)
             cells += [f"{relative_error(part):.5f}" for part in (strata, low_noise(strata))]
-        table.add_row(case, *cells, f"{conversion.report.firing_rate:.2f}")
+        table.add_row(case, *cells, f"{conversion.report.costs.spikes_per_neuron:.2f}")
     Console(width=130).print(f"seed 0, torch {torch.__version__}, {torch.get_num_threads()} threads", table)
 
 

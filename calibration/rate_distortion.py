@@ -29,8 +29,6 @@ REFITS = 2
 """Regressions of scale and offset on the levels, at the end."""
 MARGIN = 1.25
 """How far levels reach beyond all values that were seen, at the least: others will come."""
-OCTAVES_APART = 0.5
-"""Between two scales of a curve."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +45,6 @@ class Sample:
     high: Tensor
 
 
-@dataclass(frozen=True)
-class Curve:
-    """What each of S choices of scale and offset gives: mean squared error and mean cost, [S, K, C]."""
-
-    error: Tensor
-    cost: Tensor
-
-    def cost_at(self, importance: Tensor, price: float) -> Tensor:
-        """Mean cost, [K, C], of the choice of least J; importance [K, C]."""
-        best = (importance * self.error + price * self.cost).argmin(0, keepdim=True)
-        return self.cost.gather(0, best)[0]
-
-
 def represent(values: Tensor, scale: Tensor, offset: Tensor, levels: Levels) -> tuple[Tensor, Tensor]:
     """Mean squared error and mean cost, [K, C]."""
     level = levels_at(values, scale, offset, levels)
@@ -71,19 +56,6 @@ def represent(values: Tensor, scale: Tensor, offset: Tensor, levels: Levels) -> 
 def levels_at(values: Tensor, scale: Tensor, offset: Tensor, levels: Levels) -> Tensor:
     """The level of each value [K, N, C] at scale and offset [K, C]."""
     return levels.of((values - offset.unsqueeze(1)).mul_(scale.unsqueeze(1).reciprocal()))
-
-
-def curve(sample: Sample, levels: Levels) -> Curve:
-    """Error and cost over a grid of scales, from silence to the finest that holds all values, and of centres."""
-    octaves = torch.arange(-1, torch.tensor(levels.reach / MARGIN).log2().item() + OCTAVES_APART, OCTAVES_APART)
-    points = [_silence(sample.rows, levels)]
-    for centre in _centres(sample):
-        extent = _extent(sample, centre)
-        for octave in octaves.tolist():
-            scale, offset = _around(centre, extent * 2**-octave, sample, levels)
-            points.append(represent(sample.rows, scale, offset, levels))
-    errors, costs = zip(*points, strict=True)
-    return Curve(torch.stack(errors), torch.stack(costs))
 
 
 def least_cost(sample: Sample, importance: Tensor, price: float, levels: Levels) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,12 @@ def convert(
         str, typer.Argument(help="Hub id, pipeline folder, U-Net folder, or fashion-mnist: the bundled model.")
     ] = "fashion-mnist",
     *,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Result folder.  [default: ./NAME-snn]")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Result folder.  [default: ./NAME-snn or ./NAME-front]")
+    ] = None,
+    front: Annotated[
+        str | None, typer.Option(help="Energies, such as 0.15,0.25,0.35: a model at each, a table and a plot.")
+    ] = None,
     spiking: SpikeSpec,
     rules: Annotated[Path | None, typer.Option(help="Python file that registers rules of your own.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of calibration images; default: no data needed.")] = None,
@@ -33,7 +38,8 @@ def convert(
     from ann2snn_diffusion.cli.device import usable_device
     from ann2snn_diffusion.common.atomic_output import refuse_existing
 
-    folder = output or Path(f"{Path(source).resolve().name}-snn")
+    energies = None if front is None else _energies(front, calibration)
+    folder = output or Path(f"{Path(source).resolve().name}-{'front' if energies else 'snn'}")
     refuse_existing(folder, force)
     usable_device(device)
 
@@ -42,9 +48,11 @@ def convert(
     from ann2snn_diffusion.diffusion.conditioning import sample_size
     from ann2snn_diffusion.models.loading import load_source, with_random_weights
     from ann2snn_diffusion.reporting.fidelity_table import print_conversion
+    from ann2snn_diffusion.reporting.front_plot import front_table
     from ann2snn_diffusion.reporting.terminal import console, progress_bars, tracking
     from ann2snn_diffusion.spiking.rules import load_rules
-    from ann2snn_diffusion.workflows.convert import convert_to_folder
+    from ann2snn_diffusion.workflows.convert import Settings, convert_to_folder
+    from ann2snn_diffusion.workflows.front import front_to_folder
     from ann2snn_diffusion.workflows.result_folder import Writing
 
     if rules is not None:
@@ -56,10 +64,42 @@ def convert(
     if images is not None:
         count, generator = calibration.states, stream("calibration images", calibration.seed)
         pictures = read_images(images, count, ann.unet.config["in_channels"], sample_size(ann.unet), generator)
+    written = ", samples.png" if samples else ""
+    writing = Writing(samples, force=force)
+    if energies:
+        with progress_bars() as progress:
+            points = front_to_folder(
+                ann, folder, energies, settings=Settings(spiking, calibration), images=pictures, writing=writing,
+                track=tracking(progress),
+            )  # fmt: skip
+        console().print(front_table([point.figures() for point in points]))
+        typer.echo(f"{folder}: a model for each energy, front.json, front.png{written}")
+        return
     with progress_bars() as progress:
         conversion = convert_to_folder(
-            ann, folder, spec=spiking, calibration=calibration, images=pictures,
-            writing=Writing(samples, force=force), track=tracking(progress),
+            ann, folder, spec=spiking, calibration=calibration, images=pictures, writing=writing,
+            track=tracking(progress),
         )  # fmt: skip
-    print_conversion(console(), conversion.report, spiking)
-    typer.echo(f"{folder}: model, conversion_report.json" + (", samples.png" if samples else ""))
+    print_conversion(console(), conversion.report, conversion.unet.spec, calibration.budget(spiking))
+    typer.echo(f"{folder}: model, conversion_report.json{written}")
+
+
+def _energies(front: str, calibration: CalibrationSpec) -> tuple[float, ...]:
+    """The energies of --front.
+
+    Raises:
+        SpecError: no numbers, or beside --energy or another method.
+    """
+    from dataclasses import replace
+
+    from ann2snn_diffusion.common.specs import SpecError, require
+
+    require(calibration.energy is None, "front", front, "no `energy` beside it")
+    try:
+        energies = tuple(float(part) for part in front.split(","))
+    except ValueError:
+        raise SpecError("front", front, "shares of the ANN's energy, such as 0.15,0.25,0.35") from None
+    for energy in energies:
+        require(energy > 0, "front", front, "shares above 0")
+        replace(calibration, energy=energy)  # refuses what is no share, or has no budget
+    return energies

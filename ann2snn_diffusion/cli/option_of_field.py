@@ -80,6 +80,8 @@ def with_value(flag: str, value: Any) -> str:
 
 def shown_default(declared: Setting) -> str:
     """A field's default as help shows it; empty where nothing is the default."""
+    if declared.default is None:
+        return ""
     if isinstance(declared.default, bool):
         return with_value(flag_of(declared.name), declared.default).removeprefix("--")
     return as_typed(declared.default)

@@ -41,7 +41,7 @@ class Setting:
 
     name: str
     annotation: Any
-    """int, float, bool, str, a Literal of texts; tuples, unions and mappings of these."""
+    """int, float, bool, str, None, a Literal of texts; tuples, unions and mappings of these."""
     default: Any
     meaning: str
     at_least: float | None
@@ -148,7 +148,7 @@ def _in_words(annotation: Any, declared: Setting) -> str:
     if kind is Literal:
         return "one of " + ", ".join(part for part in parts if part)
     if kind in (Union, types.UnionType):
-        return " or ".join(_in_words(part, declared) for part in parts)
+        return " or ".join(_in_words(part, declared) for part in parts if part is not types.NoneType)
     if kind in (tuple, Mapping):
         each = _in_words(parts[kind is Mapping], declared)
         return f"a {'table' if kind is Mapping else 'list'}, each {each}"

@@ -11,12 +11,18 @@ from ann2snn_diffusion.evaluation.noise_strata import LOW_NOISE
 from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE, costs_line
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
+UNSPENT = 0.97
+"""Share of its energy below which a network that spends less says so."""
 WIDE = 120
 """Columns of a terminal from which thresholds and offsets are shown too."""
 
 
-def print_conversion(console: Console, report: FidelityReport, spec: SpikeSpec) -> None:
-    """The table of sites, then the totals."""
+def print_conversion(console: Console, report: FidelityReport, spec: SpikeSpec, energy: float = 0) -> None:
+    """The table of sites, then the totals.
+
+    Args:
+        energy: share of the ANN's energy that was asked for; 0: none.
+    """
     console.print(site_table(report, spec.coding, wide=console.width >= WIDE))
     total = sum(synapse.operations for synapse in report.synapses)
     doubled = sum(site.doubled for site in report.sites)
@@ -30,6 +36,12 @@ def print_conversion(console: Console, report: FidelityReport, spec: SpikeSpec) 
         soft_wrap=True,
     )
     console.print(costs_line(report.costs), soft_wrap=True)
+    spent = report.costs.energy().share
+    if spent < UNSPENT * energy:
+        console.print(
+            f"It spends {spent:.3f} of the {energy:g} that it may: all of its digits are in use.",
+            soft_wrap=True,
+        )
 
 
 def site_table(report: FidelityReport, coding: str, wide: bool = True) -> Table:

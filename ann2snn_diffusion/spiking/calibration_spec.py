@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ann2snn_diffusion.common.specs import check, require, setting
+from ann2snn_diffusion.spiking.spec import SpikeSpec
 
+ENERGY = 0.25
+"""Where the front of error over energy bends: below it an error costs dear, above it little is left to gain."""
 Method = Literal["least-squares", "max", "percentile"]
 Per = Literal["channel", "tensor"]
 
@@ -23,10 +26,11 @@ class CalibrationSpec:
         "least-squares",
         "least-squares: minimal squared error, with offset. max, percentile: the literature's baselines, offset 0.",
     )
-    energy: float = setting(
-        0,
+    energy: float | None = setting(
+        None,
         "Share of the ANN's energy that the network's synapses may spend: the network of least error that spends as "
-        "much. 0: no budget.",
+        "much; 0: no budget. Default: 0.25 with sparse radix coding, where the front of error over energy bends, and "
+        "no budget otherwise.",
         at_least=0,
         at_most=1,
     )
@@ -53,3 +57,10 @@ class CalibrationSpec:
         if self.energy:
             require(self.method == "least-squares", "energy", self.energy, "none beside another `method`")
             require(self.per == "channel", "energy", self.energy, "none beside `per` tensor")
+
+    def budget(self, spec: SpikeSpec) -> float:
+        """The energy, or its default beside ``spec``."""
+        if self.energy is not None:
+            return self.energy
+        sparse = spec.coding == "radix" and spec.sparse
+        return ENERGY if sparse and self.method == "least-squares" and self.per == "channel" else 0

@@ -15,7 +15,7 @@ Schedule = Literal["layerwise", "synchronous"]
 Surrogate = Literal["rectangle", "triangle", "arctan", "sigmoid"]
 SEGMENTS = "ascending diffusion timesteps from 0, such as 0, 50, 300"
 PATTERNS = "a list of patterns of module names"
-HIGHEST_TABULATED = 1 << 14
+HIGHEST_TABULATED = 1 << 16
 """Level that a dead zone is tabulated for."""
 VERSION = 1
 """Of the dictionary that a spec is stored as; 0 had no number."""

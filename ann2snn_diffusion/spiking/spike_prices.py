@@ -7,15 +7,18 @@ Every channel c of a site, in noise segment k, takes the scale and offset of lea
 where G is the site's gain (`sensitivity`), w_k what an error of ε is worth in segment k, V_k the power of the site's
 values, and p the energy of one spike in each of a channel's positions, as a share of the ANN's. The floor keeps sites
 that ε hardly feels from falling silent, where errors are no longer small and the linear picture breaks. μ is the one
-knob: by the sites' curves of error over spikes, the energy at any μ is known without another pass.
+knob: solved for the ANN's own values, the sites tell the energy at any μ without another pass.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+from scipy.optimize import root_scalar
 from torch import Tensor
 
 from ann2snn_diffusion.common.specs import require
@@ -23,13 +26,14 @@ from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.sensitivity import Sensitivity
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.levels import Levels
-from calibration.rate_distortion import Curve, Sample, curve, least_cost
+from calibration.rate_distortion import Sample, least_cost, represent
 
 FLOOR = 3e-5
 """Of the importance: relative to the power of a site's values."""
 CHEAPEST, DEAREST = 1e-9, 1e4
 """Range of μ."""
-BISECTIONS = 50
+PRECISION = 0.01
+"""Of log μ; the energy is an order of magnitude less sensitive."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,15 @@ class Prices:
     analog_share: float
     widths: Tensor
 
+    def require_reach(self, energy: float) -> None:
+        """Refuse an energy that what stays analog spends alone.
+
+        Raises:
+            SpecError: with that share.
+        """
+        least = f"more than {self.analog_share:.4f}, which what stays analog spends alone: conv_in, the time embedding"
+        require(energy > self.analog_share, "energy", energy, f"{least} and the like")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -55,39 +68,37 @@ class Plan:
 
     Attributes:
         importance: by site, I, [K, C].
-        curves: by site, error and spikes at each of many scales and offsets.
+        values: by site, what passes in the ANN.
         levels: by site, with the spikes of each level.
     """
 
     prices: Prices
     importance: dict[str, Tensor]
-    curves: dict[str, Curve]
+    values: Mapping[str, Sample]
     levels: dict[str, Levels]
 
     def energy_at(self, multiplier: float) -> float:
-        """Share of the ANN's energy at μ, as the curves tell it."""
+        """Share of the ANN's energy at μ, were the values that arrive the ANN's."""
         spent = self.prices.analog_share
         for name, price in self.prices.of_spike.items():
-            spikes = self.curves[name].cost_at(self.importance[name], multiplier * price)
+            values, levels = self.values[name], self.levels[name]
+            scale, offset = least_cost(values, self.importance[name], multiplier * price, levels)
+            _, spikes = represent(values.rows, scale, offset, levels)
             spent += price * (self.prices.widths.to(spikes) @ spikes).sum().item()
         return spent
 
-    def multiplier(self, energy: float) -> float:
-        """The μ at which the network spends ``energy``, a share of the ANN's.
+    @cached_property
+    def most(self) -> float:
+        """Energy where spikes cost next to nothing: what all digits spend."""
+        return self.energy_at(CHEAPEST)
 
-        Raises:
-            SpecError: what stays analog costs as much.
-        """
-        analog = self.prices.analog_share
-        least = (
-            f"more than {analog:.4f}, which what stays analog spends alone: conv_in, the time embedding and the like"
-        )
-        require(energy > analog, "energy", energy, least)
-        low, high = CHEAPEST, DEAREST
-        for _ in range(BISECTIONS):
-            middle = (low * high) ** 0.5
-            low, high = (middle, high) if self.energy_at(middle) > energy else (low, middle)
-        return (low * high) ** 0.5
+    def multiplier(self, energy: float) -> float:
+        """The μ at which the network spends ``energy``, a share of the ANN's; the least one where nothing spends it."""
+        if energy >= self.most:
+            return CHEAPEST
+        bracket = math.log(CHEAPEST), math.log(DEAREST)
+        found = root_scalar(lambda log: self.energy_at(math.exp(log)) - energy, bracket=bracket, xtol=PRECISION)
+        return math.exp(found.root)
 
     def solve(self, multiplier: float, site: str, segment: int, sample: Sample) -> tuple[Tensor, Tensor]:
         """Scale and offset, [C], of a site from what arrived in a noise segment."""
@@ -103,14 +114,12 @@ def plan_of(unet: SpikingUNet2DModel, sensitivity: Sensitivity, prices: Prices, 
     Args:
         worth: w, what an error of ε in each noise segment counts, [K].
     """
-    importance, curves = {}, {}
-    levels = {name: levels_of(neuron) for name, neuron in unet.neurons().items()}
+    importance = {}
     for name, gain in sensitivity.gain.items():
-        values = sensitivity.values[name]
-        power = values.rows.var(1, unbiased=False).sum(1, keepdim=True).clamp(min=1e-12)
+        power = sensitivity.values[name].rows.var(1, unbiased=False).sum(1, keepdim=True).clamp(min=1e-12)
         importance[name] = (worth / sensitivity.power).to(gain)[:, None] * gain + FLOOR / power
-        curves[name] = curve(values, levels[name])
-    return Plan(prices, importance, curves, levels)
+    levels = {name: levels_of(neuron) for name, neuron in unet.neurons().items()}
+    return Plan(prices, importance, sensitivity.values, levels)
 
 
 def levels_of(neuron: SpikingNeuron) -> Levels:

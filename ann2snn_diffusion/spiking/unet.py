@@ -172,7 +172,7 @@ class SpikingUNet2DModel(UNet2DModel):
     def _refuse_idle_doubling(self) -> None:
         doubled = [name for name, neuron in self.neurons().items() if neuron.doubled]
         for pattern in self.spec.doubled:
-            if not any(named_by(name, (pattern,)) for name in doubled):
+            if not any(named_by(name, (pattern,)) for name in doubled) and pattern != "*":
                 example = next(iter(self.neurons()), "none").removesuffix(".neuron")
                 raise UnsupportedLayerError(f"doubled = {pattern!r} matches no site; sites look like {example!r}.")
 

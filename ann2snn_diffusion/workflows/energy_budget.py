@@ -1,13 +1,14 @@
 """Conversion at an energy: the network of least error that spends a given share of its ANN's energy.
 
-One backward pass tells what ε feels of each site; the sites' own curves tell what any price of a spike would spend; one
-calibration pass at that price makes the network; its spikes are counted on states that it never saw, and where they
-miss the budget the price is corrected.
+One backward pass tells what ε feels of each site; its values, solved at a price of a spike, tell what that price would
+spend; one calibration pass at the price that fits makes the network; its spikes are counted on states that it never
+saw, and where they miss the budget the price is corrected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
 from ann2snn_diffusion.diffusion.noising import image_error_weights
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.cost_tables import CostTable, cost_table
@@ -27,55 +29,91 @@ from ann2snn_diffusion.spiking.sensitivity import measure_sensitivity
 from ann2snn_diffusion.spiking.spike_prices import Plan, Prices, plan_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
+COUNTED_SHARE = 4
+"""For so many states that are calibrated on there is another that spikes are counted on."""
 TOLERANCE = 0.015
 """Of the energy, beyond which the price of a spike is corrected."""
 CORRECTIONS = 2
 """Of the price, at the most."""
-CURVE_ROWS = 256
-"""Values of each channel and noise segment that a curve is made from."""
-MOST_PROBED = 176
+PROBED_ROWS = 256
+"""Values of each channel and noise segment that the price is found from."""
+MOST_PROBED = 88
 """States of the backward pass."""
 
 
-def calibrated_to_energy(
-    network: SpikingUNet2DModel,
+@dataclass(frozen=True)
+class Recording:
+    """All that networks at any energy are made from.
+
+    Attributes:
+        make: a network that is not yet calibrated.
+        plan: what spikes cost and what they are worth.
+        seen: states that networks are calibrated on, equally many of every noise segment.
+        held_out: others, likewise, that spikes are counted on.
+    """
+
+    make: Callable[[], SpikingUNet2DModel]
+    layout: NetworkLayout
+    plan: Plan
+    seen: NoisyStates
+    held_out: NoisyStates
+
+
+def record(
     make: Callable[[], SpikingUNet2DModel],
     scheduler: Any,
-    states: NoisyStates,
-    held_out: NoisyStates,
+    draw: Callable[[int], NoisyStates],
     calibration: CalibrationSpec,
     track: Track,
-) -> SpikingUNet2DModel:
-    """A network, calibrated to spend ``calibration.energy`` of its ANN's energy.
+) -> Recording:
+    """Measure what spikes cost and what they are worth.
 
     Args:
-        network: not yet calibrated.
-        make: makes another like it, wherever a first calibration misses the energy.
-        states: that it is calibrated on, equally many of every noise segment.
-        held_out: others, likewise, that its spikes are counted on.
+        draw: noisy states, equally many of every noise segment in any two consecutive parts.
+        calibration: the least energy that a network will be calibrated to, how many states, the seed.
 
     Raises:
-        SpecError: the layers that stay analog spend as much; a noise segment without a state.
+        SpecError: an energy out of reach, before any state is drawn; a noise segment without a state.
         CostTableError: see `cost_table`.
     """
-    costs = cost_table(calibration.costs)
-    layout, last = layout_of(network, states.part(slice(0, 1))), len(scheduler.alphas_cumprod)
+    costs, network = cost_table(calibration.costs), make()
+    layout, last = layout_of(network, _any_state(network)), len(scheduler.alphas_cumprod)
     bounds = [start for start in network.spec.segments if start < last] + [last]
-    widths = torch.tensor(bounds).diff() / last
-    prices = prices_of(layout, network, costs, widths)
+    prices = prices_of(layout, network, costs, torch.tensor(bounds).diff() / last)
+    prices.require_reach(calibration.energy or 0)
+    count = calibration.states
+    more = max(count // COUNTED_SHARE, len(network.spec.segments))
+    drawn = draw(count + more)
+    seen, held_out = drawn.part(slice(0, count)), drawn.part(slice(count, count + more))
     advance = track("sites' sensitivity", len(network.spec.segments))
     generator = stream("sensitivity", calibration.seed)
-    probed = states.part(slice(0, min(len(states), MOST_PROBED)))
-    sensitivity = measure_sensitivity(network, probed.arguments(), CURVE_ROWS, generator, advance)
+    probed = seen.part(slice(0, min(len(seen), MOST_PROBED)))
+    sensitivity = measure_sensitivity(network, probed.arguments(), PROBED_ROWS, generator, advance)
     plan = plan_of(network, sensitivity, prices, image_error_weights(scheduler, bounds).to(network.device))
-    aim, analog = calibration.energy, prices.analog_share
-    network = _calibrated(network, plan, aim, states, calibration, track)
+    return Recording(make, layout, plan, seen, held_out)
+
+
+def _any_state(unet: SpikingUNet2DModel) -> NoisyStates:
+    generator, first = torch.Generator().manual_seed(0), torch.zeros(1, dtype=torch.long, device=unet.device)
+    return NoisyStates(draw_noise(unet, 1, generator), first, draw_labels(unet, 1, generator))
+
+
+def calibrated_to(
+    energy: float, recording: Recording, calibration: CalibrationSpec, track: Track
+) -> SpikingUNet2DModel:
+    """A network, calibrated to spend the share ``energy`` of its ANN's energy, or less, where no digit is left to use.
+
+    Raises:
+        SpecError: the layers that stay analog spend as much.
+    """
+    aim, analog = energy, recording.plan.prices.analog_share
+    network = _calibrated(aim, recording, calibration, track)
     for _ in range(CORRECTIONS):
-        spent = energy_share(network, layout, prices, held_out)
-        if abs(spent / calibration.energy - 1) <= TOLERANCE:
+        spent = energy_share(network, recording)
+        if abs(spent / energy - 1) <= TOLERANCE or (spent < energy and aim >= recording.plan.most):
             break
-        aim = analog + (aim - analog) * (calibration.energy - analog) / max(spent - analog, 1e-9)
-        network = _calibrated(make(), plan, aim, states, calibration, track)
+        aim = analog + (aim - analog) * (energy - analog) / max(spent - analog, 1e-9)
+        network = _calibrated(aim, recording, calibration, track)
     return network
 
 
@@ -95,21 +133,20 @@ def prices_of(layout: NetworkLayout, unet: SpikingUNet2DModel, costs: CostTable,
     return Prices(of_spike, costs.accumulate / ann, costs.multiply_accumulate * analog / ann, widths)
 
 
-def energy_share(unet: SpikingUNet2DModel, layout: NetworkLayout, prices: Prices, states: NoisyStates) -> float:
-    """Share of the ANN's energy, counted on states of all noise segments, each diffusion timestep counting the same."""
-    counts = count_spikes(unet, layout, states)
+def energy_share(unet: SpikingUNet2DModel, recording: Recording) -> float:
+    """Share of the ANN's energy, counted on held-out states, each diffusion timestep counting the same."""
+    states, prices = recording.held_out, recording.plan.prices
+    counts = count_spikes(unet, recording.layout, states)
     segment = unet.segment_of(states.diffusion_timesteps).cpu()
     weights = (prices.widths / segment.bincount(minlength=len(prices.widths)))[segment].double()
     accumulates = sum((weights @ counted).item() for counted in counts.accumulates.values())
     return prices.analog_share + accumulates * prices.of_accumulate
 
 
-def _calibrated(
-    network: SpikingUNet2DModel, plan: Plan, energy: float, states: NoisyStates, calibration: CalibrationSpec,
-    track: Track,
-) -> SpikingUNet2DModel:  # fmt: skip
+def _calibrated(energy: float, recording: Recording, calibration: CalibrationSpec, track: Track) -> SpikingUNet2DModel:
+    network = recording.make()
     advance = track("sites calibrated", len(network.neurons()))
-    solve = partial(plan.solve, plan.multiplier(energy))
+    solve = partial(recording.plan.solve, recording.plan.multiplier(energy))
     generator = stream("calibration", calibration.seed, 1)
-    calibrate(network, states.arguments(), calibration, generator, solve, advance)
+    calibrate(network, recording.seen.arguments(), calibration, generator, solve, advance)
     return network

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from calibration import solve_levels as solve
 from calibration.levels import Levels
-from calibration.rate_distortion import Sample, curve, least_cost, represent
+from calibration.rate_distortion import Sample, least_cost, represent
 
 
 @pytest.fixture
@@ -82,15 +82,6 @@ def test_unsigned_levels_have_their_silent_one_at_the_low_end(generator: torch.G
     error, cost = represent(values, *least_cost(sample(values), torch.ones(1, 2), 1e-4, levels), levels)
     assert (error < 0.01).all()
     assert (cost < 2.5).all()
-
-
-def test_a_curve_tells_what_a_solution_at_any_price_will_cost(values: Tensor, levels: Levels) -> None:
-    importance = torch.ones(2, 3)
-    told = curve(sample(values), levels)
-    for price in (1e-4, 1e-3, 1e-2):
-        _, cost = represent(values, *least_cost(sample(values), importance, price, levels), levels)
-        predicted = told.cost_at(importance, price)
-        assert predicted.sum().item() == pytest.approx(cost.sum().item(), rel=0.2)
 
 
 def test_levels_reach_rare_values_that_no_row_shows(levels: Levels, generator: torch.Generator) -> None:

@@ -83,7 +83,7 @@ def test_a_stored_network_does_not_carry_its_table() -> None:
     [
         ("dead_zone", {"schedule": "synchronous", "coding": "rate"}),
         ("dead_zone", {"sparse": False}),
-        ("time_steps", {"time_steps": 8, "doubled": ("*",)}),
+        ("time_steps", {"time_steps": 9, "doubled": ("*",)}),
     ],
 )
 def test_where_it_has_no_meaning_it_is_refused(field: str, fields: dict[str, object]) -> None:

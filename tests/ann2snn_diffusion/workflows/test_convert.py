@@ -11,7 +11,7 @@ from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
 from ann2snn_diffusion.models.loading import Source
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.workflows.convert import ConversionError, convert, convert_to_folder
+from ann2snn_diffusion.workflows.convert import ConversionError, Settings, convert, convert_to_folder
 from ann2snn_diffusion.workflows.result_folder import Writing
 
 QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
@@ -72,7 +72,7 @@ def test_the_folder_is_a_pipeline_with_report_card_and_pictures(
     assert step["command"] == "convert"
     assert step["settings"]["calibration"]["seed"] == 3
     assert step["after"]["epsilon_error"] == report.epsilon_error
-    assert SpikeSpec.from_dict(content["spiking"]) == spec
+    assert SpikeSpec.from_dict(content["spiking"]) == Settings.of(spec, calibration).spec
     assert content["epsilon_error"] == report.epsilon_error
     assert len(content["sites"]) == len(report.sites)
     energy = report.costs.energy("horowitz-45nm")

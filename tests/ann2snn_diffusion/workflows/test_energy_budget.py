@@ -1,11 +1,13 @@
+from typing import Any
+
 import pytest
 from diffusers import DDPMScheduler, UNet2DModel
 
 from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
-from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+from ann2snn_diffusion.spiking.calibration_spec import ENERGY, CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.workflows.convert import Conversion, convert
+from ann2snn_diffusion.workflows.convert import Conversion, Settings, convert
 
 STATES = FidelitySpec(4, 6)
 
@@ -23,7 +25,7 @@ def test_the_energy_is_met_on_states_that_it_never_saw(unet: UNet2DModel, energy
 
 @pytest.mark.slow
 def test_at_less_energy_than_least_squares_spends_the_error_is_smaller(unet: UNet2DModel) -> None:
-    quick = CalibrationSpec(states=88, positions=256, sampler_steps=6)
+    quick = CalibrationSpec(energy=0, states=88, positions=256, sampler_steps=6)
     plain = convert(unet, DDPMScheduler(), calibration=quick, fidelity=STATES).report
     frugal = converted(unet, 0.25).report
     assert frugal.figures()["energy_share"] < 0.8 * plain.figures()["energy_share"]
@@ -53,6 +55,35 @@ def test_too_few_states_are_refused_with_the_segment_that_has_none(unet: UNet2DM
     calibration = CalibrationSpec(energy=0.2, states=5, positions=64, sampler_steps=3)
     with pytest.raises(SpecError, match="states = 5: expected more, so that the noise segment from"):
         convert(unet, DDPMScheduler(), calibration=calibration, fidelity=STATES)
+
+
+@pytest.mark.parametrize(
+    ("spec", "calibration", "energy"),
+    [
+        ({}, {}, ENERGY),
+        ({}, {"energy": 0.4}, 0.4),
+        ({}, {"energy": 0}, 0),
+        ({}, {"method": "max"}, 0),
+        ({}, {"per": "tensor"}, 0),
+        ({"sparse": False}, {}, 0),
+        ({"coding": "rate"}, {}, 0),
+        ({"coding": "rate"}, {"energy": 0.3}, 0.3),
+    ],
+)
+def test_a_budget_is_the_default_where_the_front_is_known(
+    spec: dict[str, Any], calibration: dict[str, Any], energy: float
+) -> None:
+    settings = Settings.of(SpikeSpec(**spec), CalibrationSpec(**calibration))
+    assert settings.calibration.energy == energy
+    assert settings.spec.dead_zone == bool(energy)
+    assert settings.spec.doubled == (("*",) if energy else ())
+    assert Settings.of(settings.spec, settings.calibration) == settings
+
+
+@pytest.mark.slow
+def test_where_all_digits_are_in_use_it_spends_less_and_is_not_calibrated_again(unet: UNet2DModel) -> None:
+    few = SpikeSpec(time_steps=2, segments=(0,), doubled=("conv_out",))
+    assert converted(unet, 1.0, few).report.figures()["energy_share"] < 0.9
 
 
 @pytest.mark.parametrize("values", [{"method": "max"}, {"per": "tensor"}])

@@ -1,0 +1,43 @@
+"""The noisy images that a conversion is calibrated on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor
+
+from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.diffusion.conditioning import draw_labels
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, noisy_images, spread_over
+from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+
+PER_TRAJECTORY = 16
+
+
+def calibration_states(
+    unet: UNet2DModel,
+    scheduler: Any,
+    segments: tuple[int, ...],
+    calibration: CalibrationSpec,
+    images: Tensor | None,
+    generator: torch.Generator,
+    track: Track = silent,
+) -> NoisyStates:
+    """States, equally many of every noise segment: of the ANN's own sampling, or of ``images`` with noise.
+
+    Args:
+        segments: first diffusion timestep of each.
+        calibration: how many states, and the sampler's steps.
+        images: [N, C, H, W] in [−1, 1], or None.
+    """
+    count = calibration.states
+    if images is None:
+        wanted = StatesSpec(count, segments, PER_TRAJECTORY, calibration.sampler_steps)
+        return sampling_states(unet, scheduler, wanted, generator, track)
+    last = len(scheduler.alphas_cumprod)
+    diffusion_timesteps = spread_over(segments, last, count, generator).to(unet.device)
+    states = noisy_images(images.to(unet.device), diffusion_timesteps, scheduler, generator)
+    return NoisyStates(states, diffusion_timesteps, draw_labels(unet, count, generator))

@@ -1,0 +1,93 @@
+"""The use case: what a network may cost against what it is worth, a converted model at each of several energies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ann2snn_diffusion.common.atomic_output import new_folder
+from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.common.specs import require
+from ann2snn_diffusion.evaluation.fidelity import fidelity_on, fidelity_states
+from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
+from ann2snn_diffusion.models.loading import Source
+from ann2snn_diffusion.reporting.front_plot import plot_front
+from ann2snn_diffusion.reporting.image_grids import save_grids
+from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.workflows.convert import Conversion, Settings, finite, recorded, with_history
+from ann2snn_diffusion.workflows.energy_budget import calibrated_to
+from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A network of the front."""
+
+    energy: float
+    """Share of the ANN's energy that was asked for."""
+    report: FidelityReport
+
+    def figures(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"energy": self.energy} | self.report.figures()
+
+
+def front_to_folder(
+    source: Source,
+    output: Path,
+    energies: Sequence[float],
+    *,
+    settings: Settings | None = None,
+    images: Tensor | None = None,
+    writing: Writing | None = None,
+    track: Track = silent,
+) -> list[FrontPoint]:
+    """Convert an ANN at several energies, from one recording of states and one measurement of what spikes are worth.
+
+    The folder has a converted model for each, ``energy-0.15`` and the like, ``front.json``, ``front.png`` and, where
+    pictures are wanted, ``samples.png``.
+
+    Args:
+        source, output, images, writing, track: as of `convert_to_folder`.
+        energies: shares of the ANN's energy.
+        settings: all but the energy.
+
+    Raises:
+        OutputError, ConversionError, UnsupportedLayerError, SpecError: see `convert_to_folder`.
+    """
+    require(bool(energies), "front", energies, "energies such as 0.15,0.25,0.35")
+    writing, settings = writing or Writing(), settings or Settings(SpikeSpec(), CalibrationSpec())
+    each = [settings.at(energy) for energy in sorted(energies)]
+    seed = settings.calibration.seed
+    with new_folder(output, writing.force) as folder:
+        grids, points = sample_grids({"ANN": source.unet}, source.scheduler, writing, seed, track), []
+        for one, conversion in _conversions(source, each, images, track):
+            energy = one.calibration.energy or 0
+            networks = {f"SNN, energy {energy:g}": conversion.unet}
+            grids |= sample_grids(networks, source.scheduler, writing, seed, track)
+            place = folder / f"energy-{energy:g}"
+            place.mkdir()
+            write_result(place, with_history(conversion, source, one.calibration, images), conversion.report, {})
+            points.append(FrontPoint(energy, conversion.report))
+        content = {"source": source.name, "networks": [point.figures() for point in points]}
+        (folder / "front.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        plot_front(folder / "front.png", [point.figures() for point in points], source.name)
+        if grids:
+            save_grids(folder / "samples.png", grids)
+    return points
+
+
+def _conversions(
+    source: Source, settings: Sequence[Settings], images: Tensor | None, track: Track
+) -> Iterator[tuple[Settings, Conversion]]:
+    recording = recorded(source.unet, source.scheduler, settings[0], images, track)
+    states = fidelity_states(recording.make(), source.scheduler, settings[0].calibration.seed, track=track)
+    for one in settings:
+        unet = calibrated_to(one.calibration.energy or 0, recording, one.calibration, track)
+        yield one, finite(Conversion(unet, fidelity_on(unet, source.scheduler, states, track=track)))
