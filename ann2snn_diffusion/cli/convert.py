@@ -19,6 +19,13 @@ def convert(
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Result folder.  [default: ./NAME-snn]")] = None,
     spiking: SpikeSpec,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="What the ANN was trained with: folder or hub id that has a scheduler, or ddpm for DDPM's defaults.  "
+            "[default: the one saved with it, or with the nearest pipeline that it lies in]"
+        ),
+    ] = None,
     rules: Annotated[Path | None, typer.Option(help="Python file that registers rules of your own.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of calibration images; default: no data needed.")] = None,
     calibration: CalibrationSpec,
@@ -49,7 +56,9 @@ def convert(
 
     if rules is not None:
         load_rules(rules)
-    ann = load_source(source, device)
+    ann = load_source(source, device, scheduler)
+    if ann.scheduler_of:
+        typer.echo(f"scheduler: {type(ann.scheduler).__name__}, {ann.scheduler_of}")
     if random_init:
         ann = with_random_weights(ann, calibration.seed)
     pictures = None

@@ -14,7 +14,8 @@ from ann2snn_diffusion.diffusion.conditioning import sample_size
 from ann2snn_diffusion.evaluation.features import FeatureNetwork, load_features
 from ann2snn_diffusion.evaluation.image_quality import require_enough
 from ann2snn_diffusion.evaluation.references import Reference, bundled_reference, bundled_test_features, reference_of
-from ann2snn_diffusion.models.loading import BUNDLED, Converted
+from ann2snn_diffusion.models.folders import BUNDLED
+from ann2snn_diffusion.models.loading import Converted
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,9 @@ def convert_to_folder(
         )
         data = "sampling states" if images is None else f"{len(images)} images"
         settings = {"spiking": conversion.unet.spec.to_dict(), "calibration": asdict(calibration) | {"data": data}}
+        settings |= {"scheduler": {"kind": type(source.scheduler).__name__, "of": source.scheduler_of or source.name}}
         done = entry("convert", settings, None, conversion.report.figures())
-        converted = Converted(conversion.unet, source.scheduler, source.name, source.revision, (done,))
+        converted = Converted(conversion.unet, source.scheduler, source.name, source.revision, provenance=(done,))
         networks = {"ANN": source.unet, f"SNN, T = {spec.time_steps}": conversion.unet}
         grids = sample_grids(networks, source.scheduler, writing, calibration.seed, track)
         write_result(folder, converted, conversion.report, grids)

@@ -29,7 +29,8 @@ from ann2snn_diffusion.evaluation.image_quality import bootstrap_fids, fid, inte
 from ann2snn_diffusion.evaluation.real_data import RealData
 from ann2snn_diffusion.evaluation.shards import draw_shards, read_shards, shard_files
 from ann2snn_diffusion.evaluation.spec import EvaluationSpec
-from ann2snn_diffusion.models.loading import BUNDLED, Converted
+from ann2snn_diffusion.models.folders import BUNDLED
+from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.reporting.evaluation_plots import save_plots
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
