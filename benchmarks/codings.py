@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ann2snn_diffusion import CalibrationSpec, SpikeSpec, convert, load_source
 from ann2snn_diffusion.data.datasets import read_idx
-from ann2snn_diffusion.diffusion.noisy_states import noisy_images
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, noisy_images
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.evaluation.noise_strata import LOW_NOISE, STRATUM_STARTS, low_noise, noise_strata, relative_error
 from ann2snn_diffusion.evaluation.site_statistics import compare
@@ -56,7 +56,8 @@ def main() -> None:
         conversion = convert(source.unet, source.scheduler, spec=spec, calibration=calibration)
         cells = []
         for noisy in sets.values():
-            strata = noise_strata(compare(conversion.unet, noisy, diffusion_timesteps), diffusion_timesteps, 1000)
+            found = compare(conversion.unet, source.scheduler, NoisyStates(noisy, diffusion_timesteps, None))
+            strata = noise_strata(found, diffusion_timesteps, 1000)
             cells += [f"{relative_error(part):.5f}" for part in (strata, low_noise(strata))]
         table.add_row(case, *cells, f"{conversion.report.firing_rate:.2f}")
     Console(width=130).print(f"seed 0, torch {torch.__version__}, {torch.get_num_threads()} threads", table)

@@ -81,7 +81,7 @@ def fidelity_on(
     """Compare SNN and ANN at ``states``, at least one of every noise stratum."""
     spec, last = spec or FidelitySpec(), len(scheduler.alphas_cumprod)
     advance = track("predictions compared", -(-len(states) // STATES_AT_A_TIME))
-    comparison = compare(unet, *states.arguments(), advance)
+    comparison = compare(unet, scheduler, states, advance)
     costs = costs_of(
         comparison.layout, comparison.counts, comparison.ann_effective, states.diffusion_timesteps, last,
         spec.sampler_steps,

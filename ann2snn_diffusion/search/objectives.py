@@ -22,6 +22,7 @@ from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Advance, Track, idle, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.data.datasets import RealImages
+from ann2snn_diffusion.diffusion.noising import predicted_noise
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, add_noise
 from ann2snn_diffusion.diffusion.sampling import Drawing, NotFiniteError, choose_scheduler, sample, to_pixels
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
@@ -128,7 +129,8 @@ def _epsilon(
 
     def predict(network: SpikingUNet2DModel) -> Tensor:
         def some(rows: slice) -> Tensor:
-            return network(*states.arguments(rows)).sample.cpu()
+            some = states.arguments(rows)
+            return predicted_noise(scheduler, network(*some).sample, *some[:2]).cpu()
 
         return shared(some, len(states), spec.batch_size, process)
 
@@ -163,7 +165,7 @@ def _denoise(
 
     def draw(network: SpikingUNet2DModel) -> Tensor:
         def some(rows: slice) -> Tensor:
-            predicted = network(*noisy.arguments(rows)).sample
+            predicted = network(*noisy.arguments(rows)).sample[:, : noisy.target.shape[1]]
             return (predicted - noisy.target[rows]).square().mean((1, 2, 3)).cpu()
 
         return shared(some, len(noisy), spec.batch_size, process)

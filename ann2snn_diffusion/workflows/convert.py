@@ -16,7 +16,7 @@ from ann2snn_diffusion.common.atomic_output import new_folder
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
-from ann2snn_diffusion.diffusion.conditioning import draw_labels
+from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, noisy_images, spread_over
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
@@ -29,6 +29,7 @@ from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.energy_budget import calibrated_to_energy
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
+from calibration.observe import visiting
 
 CALIBRATION_STATES_PER_TRAJECTORY = 16
 COUNTED_SHARE = 2
@@ -71,9 +72,10 @@ def convert(
     Raises:
         UnsupportedLayerError: a layer without a rule.
         SpecError: fewer states than noise segments.
-        ConversionError: nothing spikes, or the result is not finite.
+        ConversionError: nothing spikes, or the output of the ANN or of the result is not finite.
     """
     spec, calibration = spec or SpikeSpec(), calibration or CalibrationSpec()
+    _refuse_not_finite(unet, scheduler)
     if calibration.energy and not spec.doubled:
         spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
     make = partial(SpikingUNet2DModel.from_unet, unet, spec)
@@ -122,6 +124,25 @@ def convert_to_folder(
         grids = sample_grids(networks, source.scheduler, writing, calibration.seed, track)
         write_result(folder, converted, conversion.report, grids)
     return conversion
+
+
+@torch.no_grad()
+def _refuse_not_finite(unet: UNet2DModel, scheduler: Any) -> None:
+    """Run the ANN once, on white noise at its least and largest noise, and name the first layer that goes wrong."""
+    generator = stream("calibration", 0)
+    diffusion_timesteps = torch.tensor([0, len(scheduler.alphas_cumprod) - 1], device=unet.device)
+    broken: list[str] = []
+
+    def look(name: str, received: Any, output: Any) -> None:
+        del received
+        if isinstance(output, Tensor) and not torch.isfinite(output).all():
+            broken.append(name)
+
+    layers = [(layer, partial(look, name)) for name, layer in unet.named_modules() if not list(layer.children())]
+    with visiting(after=layers):
+        unet(draw_noise(unet, 2, generator), diffusion_timesteps, draw_labels(unet, 2, generator))
+    if broken:
+        raise ConversionError(f"The ANN's own output is not finite: first what {broken[0]} gives for white noise.")
 
 
 def _calibrated(

@@ -7,6 +7,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from ann2snn_diffusion import SpikingUNet2DModel
+from ann2snn_diffusion.common.progress import Advance, silent
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
 from ann2snn_diffusion.models.loading import Source
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
@@ -57,6 +58,21 @@ def test_calibration_from_images(unet: UNet2DModel, scheduler: DDPMScheduler) ->
 def test_a_conversion_that_converts_nothing_fails(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
     with pytest.raises(ConversionError, match="Nothing was converted"):
         convert(unet, scheduler, spec=SpikeSpec(keep=("*",)), calibration=QUICK)
+
+
+def test_an_ann_whose_own_output_is_not_finite_is_named_before_any_work(
+    unet: UNet2DModel, scheduler: DDPMScheduler
+) -> None:
+    torch.nn.init.constant_(unet.down_blocks[1].resnets[0].conv1.weight, 1e38)  # pyright: ignore
+    stages: list[str] = []
+
+    def track(stage: str, steps: int) -> Advance:
+        stages.append(stage)
+        return silent(stage, steps)
+
+    with pytest.raises(ConversionError, match=r"ANN's own output .* down_blocks\.1\.resnets\.0\.conv1 "):
+        convert(unet, scheduler, calibration=QUICK, track=track)
+    assert not stages
 
 
 @pytest.mark.parametrize("spec", [SpikeSpec(), SpikeSpec(coding="rate", schedule="synchronous", time_steps=2)])
