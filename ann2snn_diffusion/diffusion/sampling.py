@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from diffusers import UNet2DModel
+from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.errors import A2SError
@@ -32,11 +32,13 @@ def choose_scheduler(scheduler: Any, name: str | None) -> Any:
     """
     if name is None:
         return scheduler
-    kinds = {kind.__name__.removesuffix("Scheduler").lower(): kind for kind in scheduler.compatibles}
+    kinds = {kind.__name__.removesuffix("Scheduler").lower(): kind for kind in (DDIMScheduler, *scheduler.compatibles)}
     kind = kinds.get(name.lower().removesuffix("scheduler"))
     if kind is None:
         raise SamplingError(f"scheduler = {name!r}: expected one of {', '.join(sorted(kinds))}.")
-    return kind.from_config(scheduler.config)
+    # One that knows no clipping does not clip; DDIM would by default.
+    clips = "clip_sample" in scheduler.config or "clip_sample" not in inspect.signature(kind).parameters
+    return kind.from_config(scheduler.config, **({} if clips else {"clip_sample": False}))
 
 
 def scheduler_settings(scheduler: Any) -> dict[str, Any]:

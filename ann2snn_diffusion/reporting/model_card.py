@@ -20,7 +20,7 @@ Converted from `{source}` by ann2snn_diffusion. {coding} coding, {schedule} sche
 | measured on sampling states that nothing was fitted to | |
 |---|---|
 | relative ε error to the ANN, all diffusion timesteps | {epsilon_error:.4f} |
-| relative ε error to the ANN, diffusion timesteps below 50 | {epsilon_error_low_noise:.4f} |
+| relative ε error to the ANN, diffusion timesteps below {low_noise_end} | {epsilon_error_low_noise:.4f} |
 | firing rate, per neuron and time step | {firing_rate:.3f} |
 | spikes per neuron, all time steps together | {spikes_per_neuron:.2f} |
 | energy of the synapses, share of the ANN's | {energy_share:.3f} |
@@ -57,5 +57,6 @@ def model_card(source: str, spec: SpikeSpec, provenance: Provenance, report: Fid
         note=ENERGY_NOTE,
         table=DEFAULT.name,
         **report.figures(),
+        low_noise_end=report.low_noise_end,
         spike_driven=report.spike_driven,
     )

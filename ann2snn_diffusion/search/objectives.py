@@ -28,7 +28,7 @@ from ann2snn_diffusion.diffusion.sampling import Drawing, NotFiniteError, choose
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.evaluation.features import FeatureImages
 from ann2snn_diffusion.evaluation.image_quality import fid, kid
-from ann2snn_diffusion.evaluation.noise_strata import strata_below, stratum_of
+from ann2snn_diffusion.evaluation.noise_strata import strata_bounds, stratum_of
 from ann2snn_diffusion.evaluation.real_data import RealData
 from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
@@ -65,7 +65,7 @@ def states_of(
     unet: SpikingUNet2DModel, scheduler: Any, spec: SearchSpec, part: Part, track: Track = silent
 ) -> NoisyStates:
     """States of the ANN's own sampling, equally many in each noise stratum: at least one, else as many as are asked."""
-    starts = strata_below(len(scheduler.alphas_cumprod))
+    starts = strata_bounds(scheduler)[:-1]
     count = spec.amount(part) if spec.objective == "epsilon" else len(starts)
     wanted = StatesSpec(count, starts, SEARCH_STATES_PER_TRAJECTORY, spec.sampler_steps)
     with analog(unet):
@@ -96,7 +96,7 @@ def require_possible(scheduler: Any, spec: SearchSpec, data: RealData | RealImag
     if name == "epsilon":
         if data is not None:
             raise ObjectiveError("objective = 'epsilon': expected no data: it is measured on the ANN's states.")
-        least, why = len(strata_below(len(scheduler.alphas_cumprod))), "a state in each noise stratum"
+        least, why = len(strata_bounds(scheduler)) - 1, "a state in each noise stratum"
     elif name == "denoise":
         if not isinstance(data, RealImages):
             raise ObjectiveError("objective = 'denoise': expected images; name them with `data`.")
@@ -125,7 +125,7 @@ def _epsilon(
 
     Errors differ by a factor of 500 between strata; in their sum those at high noise, which cost FID, vanish.
     """
-    stratum = stratum_of(states.diffusion_timesteps, len(scheduler.alphas_cumprod))
+    stratum = stratum_of(states.diffusion_timesteps, strata_bounds(scheduler))
 
     def predict(network: SpikingUNet2DModel) -> Tensor:
         def some(rows: slice) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
+from ann2snn_diffusion.diffusion.noise_levels import own_starts
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, noisy_images, spread_over
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
@@ -63,7 +64,7 @@ def convert(
     Args:
         unet: predicts from noisy images [N, C, H, W].
         scheduler: the DDPM-family scheduler that it was trained with.
-        spec: what spikes and how.
+        spec: what spikes and how; its noise segments become those of equal noise on ``scheduler``.
         calibration: how thresholds and corrections are found, and from which seed.
         images: calibration images [N, C, H, W] in [−1, 1]; by default the ANN's own sampling states, no data needed.
         fidelity: on how many states the report is measured.
@@ -74,7 +75,7 @@ def convert(
         SpecError: fewer states than noise segments.
         ConversionError: nothing spikes, or the output of the ANN or of the result is not finite.
     """
-    spec, calibration = spec or SpikeSpec(), calibration or CalibrationSpec()
+    spec, calibration = on_schedule(spec or SpikeSpec(), scheduler), calibration or CalibrationSpec()
     _refuse_not_finite(unet, scheduler)
     if calibration.energy and not spec.doubled:
         spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
@@ -124,6 +125,19 @@ def convert_to_folder(
         grids = sample_grids(networks, source.scheduler, writing, calibration.seed, track)
         write_result(folder, converted, conversion.report, grids)
     return conversion
+
+
+def on_schedule(spec: SpikeSpec, scheduler: Any) -> SpikeSpec:
+    """``spec`` with the noise segments, and the guidance of each, at a scheduler's own diffusion timesteps."""
+    starts = own_starts(scheduler, spec.segments)
+    if tuple(starts) == spec.segments:
+        return spec
+    names = {f"segment.{first}": f"segment.{start}" for start, first in starts.items()}
+    guidance = spec.guidance
+    if isinstance(guidance, Mapping):
+        kept = {group: factor for group, factor in guidance.items() if group in names or "segment." not in group}
+        guidance = {names.get(group, group): factor for group, factor in kept.items()}
+    return replace(spec, segments=tuple(starts), guidance=guidance)
 
 
 @torch.no_grad()

@@ -38,7 +38,9 @@ def sample_grids(
     count, steps = writing.samples, writing.sample_steps
     if not count:
         return {}
-    ddim, drawing = choose_scheduler(scheduler, "ddim"), Drawing(count, steps, seed, count)
+    ddim = choose_scheduler(scheduler, "ddim")
+    steps = min(steps, ddim.config.num_train_timesteps)
+    drawing = Drawing(count, steps, seed, count)
     return {
         title: sample(network, ddim, drawing, track(f"{count} images, {title}", steps))
         for title, network in networks.items()

@@ -19,7 +19,7 @@ from ann2snn_diffusion.data.datasets import RealImages
 from ann2snn_diffusion.diffusion.sampling import NotFiniteError, scheduler_settings
 from ann2snn_diffusion.evaluation.fidelity import measure_fidelity
 from ann2snn_diffusion.evaluation.network_layout import layout_of
-from ann2snn_diffusion.evaluation.noise_strata import strata_below
+from ann2snn_diffusion.evaluation.noise_strata import strata_bounds
 from ann2snn_diffusion.evaluation.real_data import RealData
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.models.provenance import entry
@@ -70,9 +70,9 @@ def search_thresholds(
     known = {} if journal is None else everywhere(lambda: _opened(journal, identity), process)
     states = states_of(unet, scheduler, spec, "searched", track)
     objective = objective_of(unet, scheduler, spec, "searched", states if data is None else data, process)
-    last = len(scheduler.alphas_cumprod)
-    counted = states.part(slice(len(strata_below(last))))
-    bench = Bench(unet, objective, counted, layout_of(unet, states.part(slice(1))), last)
+    bounds = strata_bounds(scheduler)
+    counted = states.part(slice(len(bounds) - 1))
+    bench = Bench(unet, objective, counted, layout_of(unet, states.part(slice(1))), bounds)
     trials = search_factors(bench, groups, spec, Notebook(known, journal, process), track)
     base = trials[0]
     winner = min(trials, key=lambda trial: cost(trial, base, spec.energy))
