@@ -110,9 +110,13 @@ def _sample_batch(
     sampler = type(scheduler).from_config(scheduler.config)
     sampler.set_timesteps(steps)
     state = noise * sampler.init_noise_sigma
+    takes_variance = "variance_type" in inspect.signature(type(sampler)).parameters and str(
+        sampler.config.variance_type
+    ).startswith("learned")
+    channels = None if takes_variance else noise.shape[1]
     seeded = {"generator": generators} if "generator" in inspect.signature(sampler.step).parameters else {}
     for diffusion_timestep in sampler.timesteps:
         predicted = unet(sampler.scale_model_input(state, diffusion_timestep), diffusion_timestep, label).sample
-        state = sampler.step(predicted, diffusion_timestep, state, **seeded).prev_sample
+        state = sampler.step(predicted[:, :channels], diffusion_timestep, state, **seeded).prev_sample
         advance()
     return state

@@ -59,7 +59,7 @@ def reference_data(
         DataError, ImagesError, FeaturesError: data or features are not to be had.
     """
     unet = converted.unet
-    images, device = (unet.config["out_channels"], sample_size(unet)), str(unet.device)
+    images, device = (unet.config["in_channels"], sample_size(unet)), str(unet.device)
     if has_bundled_data(converted.name, data, features):
         return bundled_data(*images, device)
     require(data is not None or features is None, "features", features, "`data` beside it")

@@ -73,9 +73,11 @@ def convert(
     Raises:
         UnsupportedLayerError: a layer without a rule.
         SpecError: fewer states than noise segments.
-        ConversionError: nothing spikes, or the output of the ANN or of the result is not finite.
+        ConversionError: nothing spikes; the ANN takes more than noisy images, or its output, or the result's, is not
+            finite.
     """
     spec, calibration = on_schedule(spec or SpikeSpec(), scheduler), calibration or CalibrationSpec()
+    _refuse_conditions(unet)
     _refuse_not_finite(unet, scheduler)
     if calibration.energy and not spec.doubled:
         spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
@@ -138,6 +140,16 @@ def on_schedule(spec: SpikeSpec, scheduler: Any) -> SpikeSpec:
         kept = {group: factor for group, factor in guidance.items() if group in names or "segment." not in group}
         guidance = {names.get(group, group): factor for group, factor in kept.items()}
     return replace(spec, segments=tuple(starts), guidance=guidance)
+
+
+def _refuse_conditions(unet: UNet2DModel) -> None:
+    """Refuse a network that takes more than the noisy image; the second half of twice the channels is a variance."""
+    channels, given = unet.config["in_channels"], unet.config["out_channels"]
+    if given not in (channels, 2 * channels):
+        raise ConversionError(
+            f"The ANN has in_channels = {channels} and out_channels = {given}: expected as many, or twice as many out "
+            "with a learned variance. Conditions beside the noisy image are not supported."
+        )
 
 
 @torch.no_grad()
