@@ -64,7 +64,10 @@ def convert(
     pictures = None
     if images is not None:
         count, generator = calibration.states, stream("calibration images", calibration.seed)
-        pictures = read_images(images, count, ann.unet.config["in_channels"], sample_size(ann.unet), generator)
+        channels, size = ann.unet.config["in_channels"], sample_size(ann.unet)
+        pictures, odd = read_images(images, count, channels, size, generator)
+        if odd:
+            typer.echo(f"{images}: {odd}")
     with progress_bars() as progress:
         conversion = convert_to_folder(
             ann, folder, spec=spiking, calibration=calibration, images=pictures,
