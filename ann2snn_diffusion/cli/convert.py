@@ -26,6 +26,15 @@ def convert(
             "[default: the one saved with it, or with the nearest pipeline that it lies in]"
         ),
     ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Of the ANN's weights, such as fp16.  [default: the usual, or what lies there]")
+    ] = None,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="Of the weights in the result folder, which are rounded to it: float32, float16 or bfloat16."
+        ),
+    ] = "float32",
     rules: Annotated[Path | None, typer.Option(help="Python file that registers rules of your own.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of calibration images; default: no data needed.")] = None,
     calibration: CalibrationSpec,
@@ -56,9 +65,11 @@ def convert(
 
     if rules is not None:
         load_rules(rules)
-    ann = load_source(source, device, scheduler)
+    ann = load_source(source, device, scheduler, variant)
     if ann.scheduler_of:
         typer.echo(f"scheduler: {type(ann.scheduler).__name__}, {ann.scheduler_of}")
+    if ann.variant and not variant:
+        typer.echo(f"weights: variant {ann.variant}, for no others lie there")
     if random_init:
         ann = with_random_weights(ann, calibration.seed)
     pictures = None
@@ -71,7 +82,7 @@ def convert(
     with progress_bars() as progress:
         conversion = convert_to_folder(
             ann, folder, spec=spiking, calibration=calibration, images=pictures,
-            writing=Writing(samples, force=force), track=tracking(progress),
+            writing=Writing(samples, force=force, dtype=dtype), track=tracking(progress),
         )  # fmt: skip
     print_conversion(console(), conversion.report, spiking)
     typer.echo(f"{folder}: model, conversion_report.json" + (", samples.png" if samples else ""))

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import SchedulerMixin, UNet2DModel
-from safetensors import SafetensorError
 from torch import nn
 
-from ann2snn_diffusion.common.errors import first_line
 from ann2snn_diffusion.common.random_streams import stream
-from ann2snn_diffusion.models.folders import BUNDLED, find_folder, has_safetensors, read_json
+from ann2snn_diffusion.models.folders import BUNDLED, find_folder, read_json
 from ann2snn_diffusion.models.provenance import Provenance, provenance_in
 from ann2snn_diffusion.models.schedulers import find_scheduler, load_scheduler
+from ann2snn_diffusion.models.weights import load_unet, refuse_not_finite
 from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel, architecture
 
 REPORT_FILE = "conversion_report.json"
@@ -34,6 +32,8 @@ class Source:
     revision: str | None = None
     scheduler_of: str = ""
     """Whose the scheduler is, where it does not lie with the ANN: a bare name."""
+    variant: str = ""
+    """Of the weights; "": the usual ones."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,15 @@ class Converted(Source):
     """What was done to it, in order."""
 
 
-def load_source(source: str = BUNDLED, device: str = "cpu", scheduler: str | None = None) -> Source:
+def load_source(
+    source: str = BUNDLED, device: str = "cpu", scheduler: str | None = None, variant: str | None = None
+) -> Source:
     """Load a DDPM in float32, ready to be evaluated.
 
     Args:
         scheduler: what the ANN was trained with, where that does not lie with it, or in a pipeline that it lies in: a
             folder or hub id that has a scheduler, or ``ddpm``.
+        variant: of the weights, such as ``fp16``; None: the usual ones, or where none lie there, the variant that does.
 
     Raises:
         SourceError: not found, not a UNet2DModel, weights missing, corrupt or not finite; no scheduler.
@@ -58,9 +61,9 @@ def load_source(source: str = BUNDLED, device: str = "cpu", scheduler: str | Non
     folder, name, revision = find_folder(source)
     unet_folder = _unet_folder(folder)
     of_ann, whose = find_scheduler(folder, scheduler)
-    unet = _load_unet(unet_folder)
+    unet, found = load_unet(unet_folder, variant)
     nn.Module.to(unet, torch.device(device))
-    return Source(unet, of_ann, name, revision, whose)
+    return Source(unet, of_ann, name, revision, whose, found)
 
 
 def load_ann(source: str) -> UNet2DModel:
@@ -69,7 +72,7 @@ def load_ann(source: str) -> UNet2DModel:
     Raises:
         SourceError: see `load_source`.
     """
-    return _load_unet(_unet_folder(find_folder(source)[0]))
+    return load_unet(_unet_folder(find_folder(source)[0]))[0]
 
 
 def with_random_weights(source: Source, seed: int) -> Source:
@@ -93,7 +96,7 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
     if kind != "SpikingUNet2DModel":
         raise SourceError(f"{folder}: unet/config.json has _class_name = {kind!r}; convert it first with a2s convert.")
     unet = SpikingUNet2DModel.from_pretrained(folder)
-    _check_weights(unet, folder / "unet")
+    refuse_not_finite(unet, folder / "unet")
     nn.Module.to(unet.eval(), torch.device(device))
     # A pipeline saves networks and scheduler, and nothing of what we tell beside them.
     file = folder / REPORT_FILE
@@ -101,21 +104,6 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
     origin = unet.config["converted_from"] or (read_json(file) if file.exists() else {})
     name, revision = str(origin.get("source", "an unknown ANN")), origin.get("revision")
     return Converted(unet, load_scheduler(folder), name, revision, provenance=provenance)
-
-
-def _load_unet(unet_folder: Path) -> UNet2DModel:
-    try:
-        loaded: Any = UNet2DModel.from_pretrained(
-            unet_folder, use_safetensors=has_safetensors(unet_folder) or None, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError, TypeError, KeyError) as error:
-        raise SourceError(f"{unet_folder}: the weights could not be loaded: {first_line(error)}") from error
-    unet, info = loaded
-    for problem in ("missing_keys", "mismatched_keys"):
-        if info[problem]:
-            raise SourceError(f"{unet_folder}: {problem.replace('_', ' ')} in the weights: {info[problem][0]} …")
-    _check_weights(unet, unet_folder)
-    return unet.float().eval()
 
 
 def _unet_folder(folder: Path) -> Path:
@@ -137,9 +125,3 @@ def _unet_folder(folder: Path) -> Path:
             f"{unet_folder / 'config.json'}: _class_name = {kind!r}; only a UNet2DModel can be converted."
         )
     return unet_folder
-
-
-def _check_weights(unet: UNet2DModel, unet_folder: Path) -> None:
-    for name, parameter in unet.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise SourceError(f"{unet_folder}: {name} holds values that are not finite.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,9 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.atomic_output import new_folder
-from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
-from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
-from ann2snn_diffusion.diffusion.noise_levels import own_starts
+from ann2snn_diffusion.diffusion.conditioning import draw_labels
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, noisy_images, spread_over
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
@@ -29,16 +27,12 @@ from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.energy_budget import calibrated_to_energy
-from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
-from calibration.observe import visiting
+from ann2snn_diffusion.workflows.fitness import ConversionError, on_schedule, refuse_conditions, refuse_not_finite
+from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, stored_as, write_result
 
 CALIBRATION_STATES_PER_TRAJECTORY = 16
 COUNTED_SHARE = 2
 """For so many states that are calibrated on there is another that spikes are counted on."""
-
-
-class ConversionError(A2SError):
-    """A conversion that would not be one."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +71,8 @@ def convert(
             finite.
     """
     spec, calibration = on_schedule(spec or SpikeSpec(), scheduler), calibration or CalibrationSpec()
-    _refuse_conditions(unet)
-    _refuse_not_finite(unet, scheduler)
+    refuse_conditions(unet)
+    refuse_not_finite(unet, scheduler)
     if calibration.energy and not spec.doubled:
         spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
     make = partial(SpikingUNet2DModel.from_unet, unet, spec)
@@ -118,57 +112,28 @@ def convert_to_folder(
         conversion = convert(
             source.unet, source.scheduler, spec=spec, calibration=calibration, images=images, track=track
         )
+        conversion = _rounded(conversion, source.scheduler, calibration, writing, track)
         data = "sampling states" if images is None else f"{len(images)} images"
         settings = {"spiking": conversion.unet.spec.to_dict(), "calibration": asdict(calibration) | {"data": data}}
         settings |= {"scheduler": {"kind": type(source.scheduler).__name__, "of": source.scheduler_of or source.name}}
+        settings |= {"variant": source.variant, "dtype": writing.dtype}
         done = entry("convert", settings, None, conversion.report.figures())
         converted = Converted(conversion.unet, source.scheduler, source.name, source.revision, provenance=(done,))
         networks = {"ANN": source.unet, f"SNN, T = {spec.time_steps}": conversion.unet}
         grids = sample_grids(networks, source.scheduler, writing, calibration.seed, track)
-        write_result(folder, converted, conversion.report, grids)
+        write_result(folder, converted, conversion.report, grids, writing.dtype)
     return conversion
 
 
-def on_schedule(spec: SpikeSpec, scheduler: Any) -> SpikeSpec:
-    """``spec`` with the noise segments, and the guidance of each, at a scheduler's own diffusion timesteps."""
-    starts = own_starts(scheduler, spec.segments)
-    if tuple(starts) == spec.segments:
-        return spec
-    names = {f"segment.{first}": f"segment.{start}" for start, first in starts.items()}
-    guidance = spec.guidance
-    if isinstance(guidance, Mapping):
-        kept = {group: factor for group, factor in guidance.items() if group in names or "segment." not in group}
-        guidance = {names.get(group, group): factor for group, factor in kept.items()}
-    return replace(spec, segments=tuple(starts), guidance=guidance)
-
-
-def _refuse_conditions(unet: UNet2DModel) -> None:
-    """Refuse a network that takes more than the noisy image; the second half of twice the channels is a variance."""
-    channels, given = unet.config["in_channels"], unet.config["out_channels"]
-    if given not in (channels, 2 * channels):
-        raise ConversionError(
-            f"The ANN has in_channels = {channels} and out_channels = {given}: expected as many, or twice as many out "
-            "with a learned variance. Conditions beside the noisy image are not supported."
-        )
-
-
-@torch.no_grad()
-def _refuse_not_finite(unet: UNet2DModel, scheduler: Any) -> None:
-    """Run the ANN once, on white noise at its least and largest noise, and name the first layer that goes wrong."""
-    generator = stream("calibration", 0)
-    diffusion_timesteps = torch.tensor([0, len(scheduler.alphas_cumprod) - 1], device=unet.device)
-    broken: list[str] = []
-
-    def look(name: str, received: Any, output: Any) -> None:
-        del received
-        if isinstance(output, Tensor) and not torch.isfinite(output).all():
-            broken.append(name)
-
-    layers = [(layer, partial(look, name)) for name, layer in unet.named_modules() if not list(layer.children())]
-    with visiting(after=layers):
-        unet(draw_noise(unet, 2, generator), diffusion_timesteps, draw_labels(unet, 2, generator))
-    if broken:
-        raise ConversionError(f"The ANN's own output is not finite: first what {broken[0]} gives for white noise.")
+def _rounded(
+    conversion: Conversion, scheduler: Any, calibration: CalibrationSpec, writing: Writing, track: Track
+) -> Conversion:
+    """What is loaded of a folder with weights of ``writing.dtype``, measured anew where that rounds."""
+    if writing.dtype == "float32":
+        return conversion
+    with stored_as(conversion.unet, writing.dtype):
+        pass
+    return replace(conversion, report=measure_fidelity(conversion.unet, scheduler, calibration.seed, track=track))
 
 
 def _calibrated(

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import DDPMPipeline, UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler, sample
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.loading import REPORT_FILE, Converted
 from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.reporting.model_card import model_card
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+
+DTYPES = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,11 @@ class Writing:
     """DDIM steps behind each."""
     force: bool = False
     """Replace the folder if it exists."""
+    dtype: str = "float32"
+    """Of the weights in the folder: float32, float16 or bfloat16; what neurons have of their own stays float32."""
+
+    def __post_init__(self) -> None:
+        require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
 
 
 def sample_grids(
@@ -47,17 +58,37 @@ def sample_grids(
     }
 
 
-def write_result(folder: Path, converted: Converted, report: FidelityReport, grids: Mapping[str, Tensor]) -> None:
+@contextmanager
+def stored_as(unet: SpikingUNet2DModel, dtype: str) -> Iterator[None]:
+    """Weights of ``unet`` as they are written, inside the block; in float32 again, with what was lost, after it."""
+    neurons = {id(own) for neuron in unet.neurons().values() for own in neuron.parameters()}
+    weights = [weight for weight in unet.parameters() if id(weight) not in neurons]
+    for weight in weights:
+        weight.data = weight.data.to(getattr(torch, dtype))
+    yield
+    for weight in weights:
+        weight.data = weight.data.float()
+
+
+def write_result(
+    folder: Path,
+    converted: Converted,
+    report: FidelityReport,
+    grids: Mapping[str, Tensor],
+    dtype: str = "float32",
+) -> None:
     """Fill ``folder``, which exists.
 
     Args:
         converted: the network, its scheduler, and how it came about.
         grids: images by title for samples.png; no picture if there are none.
+        dtype: of the weights.
     """
     unet = converted.unet
     origin = {"source": converted.name, "revision": converted.revision}
     unet.register_to_config(converted_from=origin)
-    DDPMPipeline(unet, converted.scheduler).save_pretrained(folder)  # pyright: ignore[reportArgumentType]
+    with stored_as(unet, dtype):
+        DDPMPipeline(unet, converted.scheduler).save_pretrained(folder)  # pyright: ignore[reportArgumentType]
     content = {**origin, "spiking": unet.config["spiking"], "provenance": list(converted.provenance)}
     content |= report.to_dict()
     (folder / REPORT_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -17,8 +17,9 @@ from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.training.spec import TrainingSpec
-from ann2snn_diffusion.workflows.convert import convert, on_schedule
+from ann2snn_diffusion.workflows.convert import convert
 from ann2snn_diffusion.workflows.finetune import finetune
+from ann2snn_diffusion.workflows.fitness import on_schedule
 
 QUICK = CalibrationSpec(states=66, positions=64)
 FEW = FidelitySpec(2, 3)

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from safetensors.torch import load_file
 
 from ann2snn_diffusion import SpikingUNet2DModel
 from ann2snn_diffusion.common.progress import Advance, silent
-from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
-from ann2snn_diffusion.models.loading import Source
+from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
+from ann2snn_diffusion.models.loading import Source, load_converted
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.workflows.convert import ConversionError, convert, convert_to_folder
@@ -115,3 +117,24 @@ def test_the_same_command_twice_writes_the_same_weights(
         (tmp_path / name / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() for name in ("one", "two")
     )
     assert one == two
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_folder_of_another_dtype_holds_what_was_measured(
+    unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path, dtype: str
+) -> None:
+    source = Source(unet, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
+    writing = Writing(samples=0, dtype=dtype)
+    report = convert_to_folder(source, tmp_path / "out", calibration=QUICK, writing=writing).report
+    file = tmp_path / "out" / "unet" / "diffusion_pytorch_model.safetensors"
+    written = load_file(file)
+    assert written["conv_in.weight"].dtype == written["conv_out.weight_correction"].dtype == getattr(torch, dtype)
+    assert written["conv_out.neuron.threshold"].dtype == torch.float32
+    loaded = load_converted(tmp_path / "out").unet
+    assert loaded.dtype == torch.float32
+    assert measure_fidelity(loaded, scheduler).epsilon_error == report.epsilon_error
+
+
+def test_an_unknown_dtype_is_refused() -> None:
+    with pytest.raises(SpecError, match="dtype = 'int8': expected one of float32, float16, bfloat16"):
+        Writing(dtype="int8")
