@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,11 +59,17 @@ class Drawing:
     """Image i is seeded with seed + i."""
     batch_size: int = 64
     """Images at a time."""
+    class_labels: tuple[int, ...] = ()
+    """Used in turn; none: every image draws its own."""
+    decode: Callable[[Tensor], Tensor] | None = None
+    """Makes images in [−1, 1] of what the network draws; None: it draws images."""
 
     def part(self, rows: slice) -> Drawing:
         """The same for some of the images, drawn at once."""
         size = rows.stop - rows.start
-        return replace(self, count=size, seed=self.seed + rows.start, batch_size=size)
+        turn = rows.start % max(1, len(self.class_labels))
+        labels = self.class_labels[turn:] + self.class_labels[:turn]
+        return replace(self, count=size, seed=self.seed + rows.start, batch_size=size, class_labels=labels)
 
     def batches(self) -> list[slice]:
         """Rows of images that are drawn at a time."""
@@ -78,7 +85,7 @@ def sample(unet: UNet2DModel, scheduler: Any, drawing: Drawing, advance: Advance
     Image i depends on ``seed`` + i alone. ``advance`` is called after every denoising step of every batch.
 
     Raises:
-        SamplingError: more steps than the scheduler has.
+        SamplingError: more steps than the scheduler has; class labels that the network has not.
         NotFiniteError: an image is not finite.
     """
     most = scheduler.config.num_train_timesteps
@@ -86,10 +93,10 @@ def sample(unet: UNet2DModel, scheduler: Any, drawing: Drawing, advance: Advance
         raise SamplingError(
             f"steps = {drawing.steps}: expected at most {most}, the diffusion timesteps of the scheduler."
         )
+    _refuse_labels(unet, drawing.class_labels)
     images = []
     for rows in drawing.batches():
-        generators = [image_stream(drawing.seed, index) for index in range(rows.start, rows.stop)]
-        images.append(_sample_batch(unet, scheduler, drawing.steps, generators, advance))
+        images.append(_sample_batch(unet, scheduler, drawing.part(rows), advance))
         if not torch.isfinite(images[-1]).all():
             raise NotFiniteError(f"Images {rows.start} to {rows.stop - 1} hold values that are not finite.")
     return (torch.cat(images) / 2 + 0.5).clamp(0, 1).cpu()
@@ -100,15 +107,26 @@ def to_pixels(images: Tensor) -> Tensor:
     return (images * 255).round().to(torch.uint8)
 
 
-def _sample_batch(
-    unet: UNet2DModel, scheduler: Any, steps: int, generators: list[torch.Generator], advance: Advance
-) -> Tensor:
+def _refuse_labels(unet: UNet2DModel, labels: tuple[int, ...]) -> None:
+    known = unet.config["num_class_embeds"] or 0
+    if any(not 0 <= label < known for label in labels):
+        expected = f"labels from 0 to {known - 1}" if known else "none: the network knows no classes"
+        raise SamplingError(f"`class_labels` = {', '.join(map(str, labels))}: expected {expected}.")
+
+
+def _sample_batch(unet: UNet2DModel, scheduler: Any, drawing: Drawing, advance: Advance) -> Tensor:
+    """All images of a drawing at once, in [−1, 1]."""
+    generators = [image_stream(drawing.seed, index) for index in range(drawing.count)]
     noise = torch.cat([draw_noise(unet, 1, generator) for generator in generators])
-    labels = [draw_labels(unet, 1, generator) for generator in generators]
-    label = None if labels[0] is None else torch.cat([one for one in labels if one is not None])
+    if drawing.class_labels:
+        turns = torch.arange(drawing.count) % len(drawing.class_labels)
+        label = torch.tensor(drawing.class_labels)[turns].to(unet.device)
+    else:
+        labels = [draw_labels(unet, 1, generator) for generator in generators]
+        label = None if labels[0] is None else torch.cat([one for one in labels if one is not None])
     # Multi-step schedulers remember earlier predictions: a fresh one for every batch.
     sampler = type(scheduler).from_config(scheduler.config)
-    sampler.set_timesteps(steps)
+    sampler.set_timesteps(drawing.steps)
     state = noise * sampler.init_noise_sigma
     takes_variance = "variance_type" in inspect.signature(type(sampler)).parameters and str(
         sampler.config.variance_type
@@ -119,4 +137,4 @@ def _sample_batch(
         predicted = unet(sampler.scale_model_input(state, diffusion_timestep), diffusion_timestep, label).sample
         state = sampler.step(predicted[:, :channels], diffusion_timestep, state, **seeded).prev_sample
         advance()
-    return state
+    return state if drawing.decode is None else drawing.decode(state)

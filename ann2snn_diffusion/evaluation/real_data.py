@@ -60,6 +60,8 @@ def reference_data(
     """
     unet = converted.unet
     images, device = (unet.config["in_channels"], sample_size(unet)), str(unet.device)
+    if converted.decoder is not None:
+        images = converted.decoder.image_shape(sample_size(unet))
     if has_bundled_data(converted.name, data, features):
         return bundled_data(*images, device)
     require(data is not None or features is None, "features", features, "`data` beside it")

@@ -32,10 +32,11 @@ def find_folder(source: str) -> tuple[Path, str, str | None]:
             f"{source} is a file; expected a folder, a hub id such as google/ddpm-cifar10-32, or {BUNDLED}."
         )
     try:
-        patterns = ["*.json", "*.safetensors", "unet/*.json", "unet/*.safetensors", "scheduler/*.json"]
+        parts = [f"{part}/*.{kind}" for part in ("unet", "vqvae", "vae") for kind in ("json", "safetensors")]
+        patterns = ["*.json", "*.safetensors", *parts, "scheduler/*.json"]
         snapshot = Path(snapshot_download(source, allow_patterns=patterns))
         if not (has_safetensors(snapshot) or has_safetensors(snapshot / "unet")):
-            snapshot = Path(snapshot_download(source, allow_patterns=[*patterns, "*.bin", "unet/*.bin"]))
+            snapshot = Path(snapshot_download(source, allow_patterns=[*patterns, "*.bin", "unet/*.bin", "v*/*.bin"]))
     except HFValidationError as error:
         raise SourceError(f"{source}: no such folder, and not a hub id such as google/ddpm-cifar10-32.") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:

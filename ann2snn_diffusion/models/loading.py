@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from diffusers import SchedulerMixin, UNet2DModel
 from torch import nn
 
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.models.decoder import Decoder, load_decoder
 from ann2snn_diffusion.models.folders import BUNDLED, find_folder, read_json
 from ann2snn_diffusion.models.provenance import Provenance, provenance_in
 from ann2snn_diffusion.models.schedulers import find_scheduler, load_scheduler
@@ -34,6 +35,10 @@ class Source:
     """Whose the scheduler is, where it does not lie with the ANN: a bare name."""
     variant: str = ""
     """Of the weights; "": the usual ones."""
+    pipeline: str = "DDPMPipeline"
+    """Class of the pipeline that it came in."""
+    decoder: Decoder | None = None
+    """Of a latent model."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def load_source(
     of_ann, whose = find_scheduler(folder, scheduler)
     unet, found = load_unet(unet_folder, variant)
     nn.Module.to(unet, torch.device(device))
-    return Source(unet, of_ann, name, revision, whose, found)
+    return Source(unet, of_ann, name, revision, whose, found, _pipeline(folder), load_decoder(folder))
 
 
 def load_ann(source: str) -> UNet2DModel:
@@ -81,7 +86,7 @@ def with_random_weights(source: Source, seed: int) -> Source:
         torch.manual_seed(stream("weights", seed).initial_seed())
         unet = UNet2DModel(**architecture(source.unet))
     nn.Module.to(unet.eval(), source.unet.device)
-    return Source(unet, source.scheduler, f"{source.name} with random weights", None, source.scheduler_of)
+    return replace(source, unet=unet, name=f"{source.name} with random weights", revision=None, variant="")
 
 
 def load_converted(folder: Path, device: str = "cpu") -> Converted:
@@ -103,7 +108,15 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
     provenance = provenance_in(read_json(file)) if file.exists() else ()
     origin = unet.config["converted_from"] or (read_json(file) if file.exists() else {})
     name, revision = str(origin.get("source", "an unknown ANN")), origin.get("revision")
-    return Converted(unet, load_scheduler(folder), name, revision, provenance=provenance)
+    return Converted(
+        unet, load_scheduler(folder), name, revision, pipeline=_pipeline(folder), decoder=load_decoder(folder),
+        provenance=provenance,
+    )  # fmt: skip
+
+
+def _pipeline(folder: Path) -> str:
+    file = folder / "model_index.json"
+    return str(read_json(file).get("_class_name")) if file.exists() else "DDPMPipeline"
 
 
 def _unet_folder(folder: Path) -> Path:

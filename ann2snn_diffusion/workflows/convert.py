@@ -108,6 +108,8 @@ def convert_to_folder(
         ConversionError, UnsupportedLayerError, SpecError: see `convert`.
     """
     spec, calibration, writing = spec or SpikeSpec(), calibration or CalibrationSpec(), writing or Writing()
+    if images is not None and source.decoder is not None:
+        raise ConversionError(f"images: {source.name} draws latents; it is calibrated on its sampling states alone.")
     with new_folder(output, writing.force) as folder:
         conversion = convert(
             source.unet, source.scheduler, spec=spec, calibration=calibration, images=images, track=track
@@ -118,9 +120,10 @@ def convert_to_folder(
         settings |= {"scheduler": {"kind": type(source.scheduler).__name__, "of": source.scheduler_of or source.name}}
         settings |= {"variant": source.variant, "dtype": writing.dtype}
         done = entry("convert", settings, None, conversion.report.figures())
-        converted = Converted(conversion.unet, source.scheduler, source.name, source.revision, provenance=(done,))
+        converted = Converted(conversion.unet, source.scheduler, source.name, source.revision, pipeline=source.pipeline,
+                              decoder=source.decoder, provenance=(done,))  # fmt: skip
         networks = {"ANN": source.unet, f"SNN, T = {spec.time_steps}": conversion.unet}
-        grids = sample_grids(networks, source.scheduler, writing, calibration.seed, track)
+        grids = sample_grids(networks, source, writing, calibration.seed, track)
         write_result(folder, converted, conversion.report, grids, writing.dtype)
     return conversion
 
