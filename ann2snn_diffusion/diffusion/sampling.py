@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Advance, idle
@@ -47,6 +46,19 @@ def scheduler_settings(scheduler: Any) -> dict[str, Any]:
     return {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
 
 
+class Decode(Protocol):
+    """Makes images in [−1, 1] of the latents that a network draws."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What decodes."""
+        ...
+
+    def __call__(self, latents: Tensor) -> Tensor:
+        """Images [N, C, H, W] of latents."""
+        ...
+
+
 @dataclass(frozen=True)
 class Drawing:
     """Which images are drawn, and how."""
@@ -61,8 +73,8 @@ class Drawing:
     """Images at a time."""
     class_labels: tuple[int, ...] = ()
     """Used in turn; none: every image draws its own."""
-    decode: Callable[[Tensor], Tensor] | None = None
-    """Makes images in [−1, 1] of what the network draws; None: it draws images."""
+    decode: Decode | None = None
+    """None: the network draws images."""
 
     def part(self, rows: slice) -> Drawing:
         """The same for some of the images, drawn at once."""

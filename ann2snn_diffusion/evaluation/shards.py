@@ -25,7 +25,7 @@ def shard_files(folder: Path, unet: UNet2DModel, scheduler: Any, drawing: Drawin
     Their folder is named by a hash of all that the images depend on, the batch size included: on most machines the
     last bits of a prediction depend on it, and shards of one set must not mix.
     """
-    more = {"class_labels": drawing.class_labels} if drawing.class_labels else {}
+    more: dict[str, Any] = {"class_labels": drawing.class_labels} if drawing.class_labels else {}
     if drawing.decode is not None:
         more["decoder"] = digest(drawing.decode.network)
     key = digest(

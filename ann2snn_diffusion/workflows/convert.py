@@ -27,7 +27,13 @@ from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.energy_budget import calibrated_to_energy
-from ann2snn_diffusion.workflows.fitness import ConversionError, on_schedule, refuse_conditions, refuse_not_finite
+from ann2snn_diffusion.workflows.fitness import (
+    ConversionError,
+    on_schedule,
+    refuse_conditions,
+    refuse_not_finite,
+    refuse_schedule,
+)
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, stored_as, write_result
 
 CALIBRATION_STATES_PER_TRAJECTORY = 16
@@ -70,6 +76,7 @@ def convert(
         ConversionError: nothing spikes; the ANN takes more than noisy images, or its output, or the result's, is not
             finite.
     """
+    refuse_schedule(scheduler)
     spec, calibration = on_schedule(spec or SpikeSpec(), scheduler), calibration or CalibrationSpec()
     refuse_conditions(unet)
     refuse_not_finite(unet, scheduler)

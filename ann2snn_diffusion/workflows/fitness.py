@@ -36,6 +36,16 @@ def on_schedule(spec: SpikeSpec, scheduler: Any) -> SpikeSpec:
     return replace(spec, segments=tuple(starts), guidance=guidance)
 
 
+def refuse_schedule(scheduler: Any) -> None:
+    """Refuse a scheduler whose noise is not told by ᾱ: variance exploding, consistency, flow matching.
+
+    Raises:
+        ConversionError: names its class.
+    """
+    if not hasattr(scheduler, "alphas_cumprod"):
+        raise ConversionError(f"{type(scheduler).__name__}: expected a scheduler with a β schedule, as of a DDPM.")
+
+
 def refuse_conditions(unet: UNet2DModel) -> None:
     """Refuse a network that takes more than the noisy image; the second half of twice the channels is a variance.
 

@@ -26,6 +26,7 @@ FEW = FidelitySpec(2, 3)
 TEN: dict[str, Any] = {"num_train_timesteps": 10, "beta_start": 0.01, "beta_end": 0.9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scheduler",
     [
