@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.evaluation.real_data import RealData, bundled_data, real_data
     from ann2snn_diffusion.evaluation.spec import EvaluationSpec
     from ann2snn_diffusion.models.loading import Converted, Source, load_converted, load_source
+    from ann2snn_diffusion.models.pipeline import UNetPipeline
     from ann2snn_diffusion.search.result import Search
     from ann2snn_diffusion.search.spec import SearchSpec
     from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
@@ -41,6 +42,7 @@ HOMES = {
     "ann2snn_diffusion.evaluation.real_data": ("RealData", "bundled_data", "real_data"),
     "ann2snn_diffusion.evaluation.spec": ("EvaluationSpec",),
     "ann2snn_diffusion.models.loading": ("Converted", "Source", "load_converted", "load_source"),
+    "ann2snn_diffusion.models.pipeline": ("UNetPipeline",),
     "ann2snn_diffusion.search.result": ("Search",),
     "ann2snn_diffusion.search.spec": ("SearchSpec",),
     "ann2snn_diffusion.spiking.calibration_spec": ("CalibrationSpec",),
@@ -80,6 +82,7 @@ __all__ = [
     "SpikingUNet2DModel",
     "TrainingRun",
     "TrainingSpec",
+    "UNetPipeline",
     "Writing",
     "accelerator_for",
     "analog",

@@ -18,9 +18,16 @@ from rich.table import Table
 
 from ann2snn_diffusion import CalibrationSpec, SpikeSpec, convert, load_source
 from ann2snn_diffusion.data.datasets import read_idx
-from ann2snn_diffusion.diffusion.noisy_states import noisy_images
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, noisy_images
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
-from ann2snn_diffusion.evaluation.noise_strata import LOW_NOISE, STRATUM_STARTS, low_noise, noise_strata, relative_error
+from ann2snn_diffusion.evaluation.noise_strata import (
+    LOW_NOISE,
+    STRATUM_STARTS,
+    low_noise,
+    noise_strata,
+    relative_error,
+    strata_bounds,
+)
 from ann2snn_diffusion.evaluation.site_statistics import compare
 
 TEST_SPLIT = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
@@ -58,8 +65,9 @@ def main() -> None:
         conversion = convert(source.unet, source.scheduler, spec=spec, calibration=calibration)
         cells = []
         for noisy in sets.values():
-            strata = noise_strata(compare(conversion.unet, noisy, diffusion_timesteps), diffusion_timesteps, 1000)
-            cells += [f"{relative_error(part):.5f}" for part in (strata, low_noise(strata))]
+            found = compare(conversion.unet, source.scheduler, NoisyStates(noisy, diffusion_timesteps, None))
+            strata = noise_strata(found, diffusion_timesteps, strata_bounds(source.scheduler))
+            cells += [f"{relative_error(part):.5f}" for part in (strata, low_noise(strata, LOW_NOISE))]
         table.add_row(case, *cells, f"{conversion.report.costs.spikes_per_neuron:.2f}")
     Console(width=130).print(f"seed 0, torch {torch.__version__}, {torch.get_num_threads()} threads", table)
 

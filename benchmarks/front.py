@@ -41,7 +41,9 @@ def main(
     plain = SpikingUNet2DModel.from_unet(source.unet, SpikeSpec())
     judged = fidelity_states(plain, source.scheduler, spec=FIDELITY)
     for case, spec in CASES.items():
-        settings = [Settings.of(spec, CalibrationSpec(energy=energy, states=states)) for energy in ENERGIES]
+        settings = [
+            Settings.of(spec, CalibrationSpec(energy=energy, states=states), source.scheduler) for energy in ENERGIES
+        ]
         with progress_bars() as progress:
             recording = recorded(source.unet, source.scheduler, settings[0], None, tracking(progress))
             fronts[case] = []

@@ -24,6 +24,22 @@ def convert(
         str | None, typer.Option(help="Energies, such as 0.15,0.25,0.35: a model at each, a table and a plot.")
     ] = None,
     spiking: SpikeSpec,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="What the ANN was trained with: folder or hub id that has a scheduler, or ddpm for DDPM's defaults.  "
+            "[default: the one saved with it, or with the nearest pipeline that it lies in]"
+        ),
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Of the ANN's weights, such as fp16.  [default: the usual, or what lies there]")
+    ] = None,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="Of the weights in the result folder, which are rounded to it: float32, float16 or bfloat16."
+        ),
+    ] = "float32",
     rules: Annotated[Path | None, typer.Option(help="Python file that registers rules of your own.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of calibration images; default: no data needed.")] = None,
     calibration: CalibrationSpec,
@@ -57,15 +73,22 @@ def convert(
 
     if rules is not None:
         load_rules(rules)
-    ann = load_source(source, device)
+    ann = load_source(source, device, scheduler, variant)
+    if ann.scheduler_of:
+        typer.echo(f"scheduler: {type(ann.scheduler).__name__}, {ann.scheduler_of}")
+    if ann.variant and not variant:
+        typer.echo(f"weights: variant {ann.variant}, for no others lie there")
     if random_init:
         ann = with_random_weights(ann, calibration.seed)
     pictures = None
     if images is not None:
         count, generator = calibration.states, stream("calibration images", calibration.seed)
-        pictures = read_images(images, count, ann.unet.config["in_channels"], sample_size(ann.unet), generator)
+        channels, size = ann.unet.config["in_channels"], sample_size(ann.unet)
+        pictures, odd = read_images(images, count, channels, size, generator)
+        if odd:
+            typer.echo(f"{images}: {odd}")
     written = ", samples.png" if samples else ""
-    writing = Writing(samples, force=force)
+    writing = Writing(samples, force=force, dtype=dtype)
     if energies:
         with progress_bars() as progress:
             points = front_to_folder(

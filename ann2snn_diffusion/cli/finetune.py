@@ -49,7 +49,7 @@ def finetune(
     from ann2snn_diffusion.common.progress import silent
     from ann2snn_diffusion.data.datasets import training_images
     from ann2snn_diffusion.diffusion.conditioning import sample_size
-    from ann2snn_diffusion.models.loading import load_converted, load_source
+    from ann2snn_diffusion.models.loading import load_ann, load_converted
     from ann2snn_diffusion.reporting.fidelity_table import print_before_and_after
     from ann2snn_diffusion.reporting.terminal import console, progress_bars, tracking
     from ann2snn_diffusion.spiking.rules import load_rules
@@ -62,7 +62,7 @@ def finetune(
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder)
-    ann = converted.unet.ann() if teacher is None else load_source(teacher).unet
+    ann = converted.unet.ann() if teacher is None else load_ann(teacher)
     images = None
     if data is not None:
         images = training_images(data, data_root, converted.unet.config["in_channels"], sample_size(converted.unet))

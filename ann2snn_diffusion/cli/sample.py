@@ -18,12 +18,16 @@ def sample(
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Image i is seeded with seed + i.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time; changes nothing but memory.")] = 64,
+    class_labels: Annotated[
+        str, typer.Option(help="Of the images, in turn, such as 0,1,2.  [default: every image draws its own]")
+    ] = "",
     rules: Rules = None,
     device: Device = "cpu",
 ) -> None:
     """Draw a PNG grid with a converted model, and with its ANN from the same noise."""
     from ann2snn_diffusion.cli.device import usable_device
     from ann2snn_diffusion.common.atomic_output import new_file
+    from ann2snn_diffusion.common.specs import require
     from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
     from ann2snn_diffusion.diffusion.sampling import sample as draw
     from ann2snn_diffusion.models.loading import load_converted
@@ -32,6 +36,9 @@ def sample(
     from ann2snn_diffusion.spiking.rules import load_rules
 
     picture = (output or Path(f"{folder.resolve().name}-samples.png")).with_suffix(".png")
+    parts = class_labels.split(",") if class_labels else []
+    require(all(part.strip().isdecimal() for part in parts), "class_labels", class_labels, "labels such as 0,1,2")
+    labels = tuple(int(part) for part in parts)
     usable_device(device)
     if rules is not None:
         load_rules(rules)
@@ -40,7 +47,7 @@ def sample(
     time_steps = converted.unet.spec.time_steps
     networks = {"ANN": converted.unet.ann(), f"SNN, T = {time_steps}": converted.unet}
     with new_file(picture) as partial, progress_bars() as progress:
-        drawing = Drawing(count, steps, seed, batch_size)
+        drawing = Drawing(count, steps, seed, batch_size, labels, converted.decoder)
         passes = steps * len(drawing.batches())
         grids = {
             title: draw(network, sampler, drawing, tracking(progress)(title, passes))

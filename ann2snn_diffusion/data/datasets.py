@@ -19,7 +19,14 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from ann2snn_diffusion.common.errors import A2SError, first_line
-from ann2snn_diffusion.data.image_files import find_images, image_size, open_image, refuse_damaged
+from ann2snn_diffusion.data.image_files import (
+    covering,
+    find_images,
+    image_size,
+    open_image,
+    peculiarities,
+    refuse_damaged,
+)
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -176,6 +183,7 @@ def folder_images(folder: Path, channels: int, size: tuple[int, int]) -> RealIma
         prepare, _ = preparation(sizes[files[index]], size)
         return prepare(open_image(files[index], "L" if channels == 1 else "RGB").convert("RGB"))
 
+    words += f"; {odd}" if (odd := peculiarities(files)) else ""
     return RealImages(folder.resolve().name, words, digest.hexdigest(), len(files), read)
 
 
@@ -205,6 +213,7 @@ def preparation(
     if found[0] < wanted[0] or found[1] < wanted[1]:
         raise DataError(f"Images of {found[0]} × {found[1]} are smaller than the model's {wanted[0]} × {wanted[1]}.")
     cropped = [v2.CenterCrop(crop)] if crop else []
-    steps = [*cropped, v2.Resize(max(wanted)), v2.CenterCrop(wanted), v2.PILToTensor()]
+    steps = [*cropped, covering((crop, crop) if crop else found, wanted), v2.PILToTensor()]
     first = f"centre {crop} × {crop}, " if crop else ""
-    return v2.Compose(steps), f"{first}shorter side scaled to {max(wanted)}, centre {wanted[0]} × {wanted[1]}"
+    how = f"shorter side scaled to {wanted[0]}" if wanted[0] == wanted[1] else "scaled to cover"
+    return v2.Compose(steps), f"{first}{how}, centre {wanted[0]} × {wanted[1]}"

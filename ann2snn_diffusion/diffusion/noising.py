@@ -4,6 +4,7 @@
     v_s = √ᾱ_s · ε − √(1 − ᾱ_s) · x_0        (arXiv 2202.00512, appendix D)
 
 A network predicts ε, v or x_0, as its scheduler's ``prediction_type`` says; from x_s and any of them the others follow.
+Where it also predicts a variance, that is the second half of its channels, and left aside here.
 Each row has its own diffusion timestep s: images are [N, C, H, W], diffusion timesteps int64 [N].
 """
 
@@ -14,7 +15,16 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from diffusers import DDIMScheduler
 from torch import Tensor
+
+SMALLEST_SIGNAL = 2**-12
+"""Least √ᾱ that is divided by: at zero terminal SNR a state tells nothing of x_0."""
+
+
+def prediction_type(scheduler: Any) -> str:
+    """``epsilon``, ``v_prediction`` or ``sample``."""
+    return scheduler.config.get("prediction_type", "epsilon")
 
 
 def roots(scheduler: Any, diffusion_timesteps: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,7 +41,7 @@ def noisy(scheduler: Any, clean: Tensor, noise: Tensor, diffusion_timesteps: Ten
 
 def target(scheduler: Any, clean: Tensor, noise: Tensor, diffusion_timesteps: Tensor) -> Tensor:
     """What the network should predict from x_s: ε, v or x_0."""
-    kind = scheduler.config.prediction_type
+    kind = prediction_type(scheduler)
     if kind == "v_prediction":
         signal, rest = roots(scheduler, diffusion_timesteps)
         return signal * noise - rest * clean
@@ -40,13 +50,22 @@ def target(scheduler: Any, clean: Tensor, noise: Tensor, diffusion_timesteps: Te
 
 def predicted_image(scheduler: Any, predicted: Tensor, states: Tensor, diffusion_timesteps: Tensor) -> Tensor:
     """x̂_0 from what the network predicted for x_s; not clipped."""
-    kind = scheduler.config.prediction_type
+    kind, predicted = prediction_type(scheduler), predicted[:, : states.shape[1]]
     if kind == "sample":
         return predicted
     signal, rest = roots(scheduler, diffusion_timesteps)
     if kind == "v_prediction":
         return signal * states - rest * predicted
-    return (states - rest * predicted) / signal
+    return (states - rest * predicted) / signal.clamp(min=SMALLEST_SIGNAL)
+
+
+def predicted_noise(scheduler: Any, predicted: Tensor, states: Tensor, diffusion_timesteps: Tensor) -> Tensor:
+    """ε̂ from what the network predicted for x_s."""
+    kind, predicted = prediction_type(scheduler), predicted[:, : states.shape[1]]
+    if kind == "sample":
+        return noise_between(scheduler, states, predicted, diffusion_timesteps)
+    signal, rest = roots(scheduler, diffusion_timesteps)
+    return signal * predicted + rest * states if kind == "v_prediction" else predicted
 
 
 def noise_between(scheduler: Any, states: Tensor, clean: Tensor, diffusion_timesteps: Tensor) -> Tensor:
@@ -63,12 +82,18 @@ def image_error_weights(scheduler: Any, bounds: Sequence[int], steps: int = 25) 
 
         w_s = min(Δσ_s, σ_s)² / (1 + σ_s²),    Δσ of one of ``steps`` steps
 
+    What is weighed is the network's own output: where it predicts v or x_0, its error in ε is √ᾱ or 1/σ times as large.
+
     Args:
         bounds: K + 1 diffusion timesteps, ascending.
     """
     ratio = ((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod).sqrt().double().cpu()
-    moved = torch.cat([ratio[:1], ratio.diff()]) * (len(ratio) / steps)
+    moved = torch.cat([ratio[:1], ratio.diff()]) * max(1, len(ratio) / steps)
     weights = torch.minimum(moved, ratio).square() / (1 + ratio.square())
+    weights = weights.nan_to_num(1)  # at zero terminal SNR
+    kind = prediction_type(scheduler)
+    if kind != "epsilon":
+        weights = weights / (ratio.square() if kind == "sample" else 1 + ratio.square())
     of_ranges = torch.stack([weights[low:high].mean() for low, high in pairwise(bounds)])
     return (of_ranges / of_ranges.max()).float()
 
@@ -78,10 +103,20 @@ def ddim_step(
 ) -> Tensor:
     """x_s' = √ᾱ_s' · x̂_0 + √(1 − ᾱ_s') · ε̂, each row from its own s to its own s' (arXiv 2010.02502, eq. 12, η = 0).
 
-    Where the scheduler clips x̂_0, ε̂ stays as it was predicted, as in diffusers.
+    Equal to `DDIMScheduler.step`: where x̂_0 is clipped or thresholded, ε̂ stays as it was predicted. A scheduler that
+    knows no clipping does not clip.
     """
-    clean = predicted_image(scheduler, predicted, states, diffusion_timesteps)
-    noise = noise_between(scheduler, states, clean, diffusion_timesteps)
-    if scheduler.config.clip_sample:
-        clean = clean.clamp(-scheduler.config.clip_sample_range, scheduler.config.clip_sample_range)
-    return noisy(scheduler, clean, noise, following)
+    clean = clipped(scheduler, predicted_image(scheduler, predicted, states, diffusion_timesteps))
+    return noisy(scheduler, clean, predicted_noise(scheduler, predicted, states, diffusion_timesteps), following)
+
+
+def clipped(scheduler: Any, clean: Tensor) -> Tensor:
+    """x̂_0 [N, C, H, W] as the scheduler's DDIM has it: thresholded by its own range, clipped, or as it is."""
+    config = scheduler.config
+    if config.get("thresholding", False):
+        ddim: Any = DDIMScheduler.from_config(config)
+        return ddim._threshold_sample(clean)
+    if config.get("clip_sample", False):
+        largest = config.get("clip_sample_range", 1.0)
+        return clean.clamp(-largest, largest)
+    return clean

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from diffusers import UNet2DModel
-from torch import Tensor
+from diffusers import DDIMScheduler, UNet2DModel
+from torch import Tensor, nn
 
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Advance, idle
@@ -32,16 +32,31 @@ def choose_scheduler(scheduler: Any, name: str | None) -> Any:
     """
     if name is None:
         return scheduler
-    kinds = {kind.__name__.removesuffix("Scheduler").lower(): kind for kind in scheduler.compatibles}
+    kinds = {kind.__name__.removesuffix("Scheduler").lower(): kind for kind in (DDIMScheduler, *scheduler.compatibles)}
     kind = kinds.get(name.lower().removesuffix("scheduler"))
     if kind is None:
         raise SamplingError(f"scheduler = {name!r}: expected one of {', '.join(sorted(kinds))}.")
-    return kind.from_config(scheduler.config)
+    # One that knows no clipping does not clip; DDIM would by default.
+    clips = "clip_sample" in scheduler.config or "clip_sample" not in inspect.signature(kind).parameters
+    return kind.from_config(scheduler.config, **({} if clips else {"clip_sample": False}))
 
 
 def scheduler_settings(scheduler: Any) -> dict[str, Any]:
     """A scheduler's configuration; without what diffusers writes about the scheduler's origin."""
     return {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
+
+
+class Decode(Protocol):
+    """Makes images in [−1, 1] of the latents that a network draws."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What decodes."""
+        ...
+
+    def __call__(self, latents: Tensor) -> Tensor:
+        """Images [N, C, H, W] of latents."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -56,11 +71,17 @@ class Drawing:
     """Image i is seeded with seed + i."""
     batch_size: int = 64
     """Images at a time."""
+    class_labels: tuple[int, ...] = ()
+    """Used in turn; none: every image draws its own."""
+    decode: Decode | None = None
+    """None: the network draws images."""
 
     def part(self, rows: slice) -> Drawing:
         """The same for some of the images, drawn at once."""
         size = rows.stop - rows.start
-        return replace(self, count=size, seed=self.seed + rows.start, batch_size=size)
+        turn = rows.start % max(1, len(self.class_labels))
+        labels = self.class_labels[turn:] + self.class_labels[:turn]
+        return replace(self, count=size, seed=self.seed + rows.start, batch_size=size, class_labels=labels)
 
     def batches(self) -> list[slice]:
         """Rows of images that are drawn at a time."""
@@ -76,7 +97,7 @@ def sample(unet: UNet2DModel, scheduler: Any, drawing: Drawing, advance: Advance
     Image i depends on ``seed`` + i alone. ``advance`` is called after every denoising step of every batch.
 
     Raises:
-        SamplingError: more steps than the scheduler has.
+        SamplingError: more steps than the scheduler has; class labels that the network has not.
         NotFiniteError: an image is not finite.
     """
     most = scheduler.config.num_train_timesteps
@@ -84,10 +105,10 @@ def sample(unet: UNet2DModel, scheduler: Any, drawing: Drawing, advance: Advance
         raise SamplingError(
             f"steps = {drawing.steps}: expected at most {most}, the diffusion timesteps of the scheduler."
         )
+    _refuse_labels(unet, drawing.class_labels)
     images = []
     for rows in drawing.batches():
-        generators = [image_stream(drawing.seed, index) for index in range(rows.start, rows.stop)]
-        images.append(_sample_batch(unet, scheduler, drawing.steps, generators, advance))
+        images.append(_sample_batch(unet, scheduler, drawing.part(rows), advance))
         if not torch.isfinite(images[-1]).all():
             raise NotFiniteError(f"Images {rows.start} to {rows.stop - 1} hold values that are not finite.")
     return (torch.cat(images) / 2 + 0.5).clamp(0, 1).cpu()
@@ -98,19 +119,34 @@ def to_pixels(images: Tensor) -> Tensor:
     return (images * 255).round().to(torch.uint8)
 
 
-def _sample_batch(
-    unet: UNet2DModel, scheduler: Any, steps: int, generators: list[torch.Generator], advance: Advance
-) -> Tensor:
+def _refuse_labels(unet: UNet2DModel, labels: tuple[int, ...]) -> None:
+    known = unet.config["num_class_embeds"] or 0
+    if any(not 0 <= label < known for label in labels):
+        expected = f"labels from 0 to {known - 1}" if known else "none: the network knows no classes"
+        raise SamplingError(f"`class_labels` = {', '.join(map(str, labels))}: expected {expected}.")
+
+
+def _sample_batch(unet: UNet2DModel, scheduler: Any, drawing: Drawing, advance: Advance) -> Tensor:
+    """All images of a drawing at once, in [−1, 1]."""
+    generators = [image_stream(drawing.seed, index) for index in range(drawing.count)]
     noise = torch.cat([draw_noise(unet, 1, generator) for generator in generators])
-    labels = [draw_labels(unet, 1, generator) for generator in generators]
-    label = None if labels[0] is None else torch.cat([one for one in labels if one is not None])
+    if drawing.class_labels:
+        turns = torch.arange(drawing.count) % len(drawing.class_labels)
+        label = torch.tensor(drawing.class_labels)[turns].to(unet.device)
+    else:
+        labels = [draw_labels(unet, 1, generator) for generator in generators]
+        label = None if labels[0] is None else torch.cat([one for one in labels if one is not None])
     # Multi-step schedulers remember earlier predictions: a fresh one for every batch.
     sampler = type(scheduler).from_config(scheduler.config)
-    sampler.set_timesteps(steps)
+    sampler.set_timesteps(drawing.steps)
     state = noise * sampler.init_noise_sigma
+    takes_variance = "variance_type" in inspect.signature(type(sampler)).parameters and str(
+        sampler.config.variance_type
+    ).startswith("learned")
+    channels = None if takes_variance else noise.shape[1]
     seeded = {"generator": generators} if "generator" in inspect.signature(sampler.step).parameters else {}
     for diffusion_timestep in sampler.timesteps:
         predicted = unet(sampler.scale_model_input(state, diffusion_timestep), diffusion_timestep, label).sample
-        state = sampler.step(predicted, diffusion_timestep, state, **seeded).prev_sample
+        state = sampler.step(predicted[:, :channels], diffusion_timestep, state, **seeded).prev_sample
         advance()
-    return state
+    return state if drawing.decode is None else drawing.decode(state)

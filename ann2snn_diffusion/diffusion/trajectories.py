@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, UNet2DModel
+from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
-from ann2snn_diffusion.diffusion.noising import noise_between, noisy
+from ann2snn_diffusion.diffusion.noise_levels import sampler_timesteps
+from ann2snn_diffusion.diffusion.noising import clipped, ddim_step, noise_between, noisy, predicted_image
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, spread_over
 
 
@@ -61,7 +62,7 @@ class StatesSpec:
     per_trajectory: int
     """States that share a trajectory."""
     sampler_steps: int = 25
-    """DDIM steps of a trajectory."""
+    """DDIM steps of a trajectory, see `sampler_timesteps`."""
 
 
 def sampling_states(
@@ -88,19 +89,16 @@ def record(
     batch_size: int = 32,
 ) -> Trajectories:
     """Let the ANN sample ``count`` images in ``steps`` DDIM steps and keep what it predicted on the way."""
-    sampler: Any = DDIMScheduler.from_config(scheduler.config)
-    sampler.set_timesteps(steps)
+    starts = sampler_timesteps(scheduler, steps).to(ann.device)
     state = draw_noise(ann, count, generator)
     labels = draw_labels(ann, count, generator)
     images, noises = [], []
-    for start in sampler.timesteps:
-        here = NoisyStates(state, start.to(state.device).expand(count), labels)
+    for start, following in zip(starts, [*starts[1:], starts[-1]], strict=True):
+        here = NoisyStates(state, start.expand(count), labels)
         batches = [slice(first, first + batch_size) for first in range(0, count, batch_size)]
         prediction = torch.cat([ann(*here.arguments(rows)).sample for rows in batches])
-        result = sampler.step(prediction, start, state)
-        images.append(result.pred_original_sample)
-        noises.append(noise_between(sampler, state, images[-1], here.diffusion_timesteps))
-        state = result.prev_sample
+        images.append(clipped(scheduler, predicted_image(scheduler, prediction, *here.arguments()[:2])))
+        noises.append(noise_between(scheduler, state, images[-1], here.diffusion_timesteps))
+        state = ddim_step(scheduler, prediction, state, here.diffusion_timesteps, following.expand(count))
         advance()
-    starts = sampler.timesteps.to(state.device)
-    return Trajectories(starts, torch.stack(images), torch.stack(noises), sampler, labels)
+    return Trajectories(starts, torch.stack(images), torch.stack(noises), scheduler, labels)

@@ -6,7 +6,7 @@ Mean over all diffusion timesteps, each counting the same, as a sampler with uni
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -15,7 +15,7 @@ from ann2snn_diffusion.evaluation.cost_tables import DEFAULT, CostTable, cost_ta
 from ann2snn_diffusion.evaluation.element_wise import ElementWise
 from ann2snn_diffusion.evaluation.energy import Energy, element_wise_energy, synapse_energy
 from ann2snn_diffusion.evaluation.network_layout import NetworkLayout, Population, Synapse
-from ann2snn_diffusion.evaluation.noise_strata import state_weights, strata_below, stratum_of
+from ann2snn_diffusion.evaluation.noise_strata import state_weights, stratum_of
 from ann2snn_diffusion.evaluation.spike_count import Counts
 from ann2snn_diffusion.evaluation.synapse_report import SynapseReport
 
@@ -124,7 +124,7 @@ def costs_of(
     counts: Counts,
     ann_effective: Mapping[str, Tensor],
     diffusion_timesteps: Tensor,
-    last: int,
+    bounds: Sequence[int],
     sampler_steps: int,
 ) -> Costs:
     """What was counted on N states of all noise strata, averaged over diffusion timesteps.
@@ -132,11 +132,11 @@ def costs_of(
     Args:
         ann_effective: by synapse, multiply-accumulates of each state that are not by zero, [N]; where there are none
             of a synapse, it counts as dense.
-        diffusion_timesteps: of each state, int64 [N], all below ``last``; every stratum needs a state.
+        diffusion_timesteps: of each state, int64 [N]; every stratum needs a state.
+        bounds: of the noise strata, see `noise_strata`.
         sampler_steps: forward passes behind an image.
     """
-    starts, stratum = strata_below(last), stratum_of(diffusion_timesteps, last)
-    weights = state_weights(diffusion_timesteps, last)
+    stratum, weights = stratum_of(diffusion_timesteps, bounds), state_weights(diffusion_timesteps, bounds)
     sites = tuple(_site(name, one, counts, stratum, weights) for name, one in layout.populations.items())
     spikes = {site.name: site.neurons * site.spikes_per_neuron for site in sites}
     drives = Counter(site for synapse in layout.synapses for site in synapse.fan_out)
@@ -149,7 +149,7 @@ def costs_of(
         received = sum(part * spikes[site] for site, part in parts.items())
         synapses.append(_synapse(synapse, layout, parts, received, accumulates, effective))
     return Costs(
-        sites, tuple(synapses), layout.element_wise, layout.ticks, layout.footprint, sampler_steps, starts,
+        sites, tuple(synapses), layout.element_wise, layout.ticks, layout.footprint, sampler_steps, tuple(bounds[:-1]),
         counts.raster,
     )  # fmt: skip
 

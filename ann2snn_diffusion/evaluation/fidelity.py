@@ -16,7 +16,7 @@ from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.evaluation.costs import costs_of
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport, summarise
-from ann2snn_diffusion.evaluation.noise_strata import noise_strata, strata_below
+from ann2snn_diffusion.evaluation.noise_strata import low_noise_end, noise_strata, strata_bounds
 from ann2snn_diffusion.evaluation.site_statistics import STATES_AT_A_TIME, compare
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 
@@ -63,7 +63,7 @@ def fidelity_states(
     track: Track = silent,
 ) -> NoisyStates:
     """States of every noise stratum, from the sampling of the ANN behind ``unet``."""
-    spec, starts = spec or FidelitySpec(), strata_below(len(scheduler.alphas_cumprod))
+    spec, starts = spec or FidelitySpec(), strata_bounds(scheduler)[:-1]
     count = spec.states_per_stratum * len(starts)
     wanted = StatesSpec(count, starts, per_trajectory=len(starts), sampler_steps=spec.sampler_steps)
     with analog(unet):
@@ -79,14 +79,15 @@ def fidelity_on(
     track: Track = silent,
 ) -> FidelityReport:
     """Compare SNN and ANN at ``states``, at least one of every noise stratum."""
-    spec, last = spec or FidelitySpec(), len(scheduler.alphas_cumprod)
+    spec, bounds = spec or FidelitySpec(), strata_bounds(scheduler)
     advance = track("predictions compared", -(-len(states) // STATES_AT_A_TIME))
-    comparison = compare(unet, *states.arguments(), advance)
+    comparison = compare(unet, scheduler, states, advance)
     costs = costs_of(
-        comparison.layout, comparison.counts, comparison.ann_effective, states.diffusion_timesteps, last,
+        comparison.layout, comparison.counts, comparison.ann_effective, states.diffusion_timesteps, bounds,
         spec.sampler_steps,
     )  # fmt: skip
-    return summarise(comparison, noise_strata(comparison, states.diffusion_timesteps, last), costs)
+    strata = noise_strata(comparison, states.diffusion_timesteps, bounds)
+    return summarise(comparison, strata, low_noise_end(scheduler), costs)
 
 
 def image_distance(first: Tensor, second: Tensor) -> ImageDistance:

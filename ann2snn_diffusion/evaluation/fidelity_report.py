@@ -22,8 +22,10 @@ class FidelityReport:
     strata: tuple[NoiseStratum, ...]
     epsilon_error: float
     """Σ(ε_SNN − ε_ANN)² / Σε_ANN² over all diffusion timesteps, each counting the same."""
+    low_noise_end: int
+    """First diffusion timestep that is as noisy as DDPM's 50."""
     epsilon_error_low_noise: float
-    """The same over diffusion timesteps below 50."""
+    """The same over diffusion timesteps below it."""
     firing_rate: float
     """Mean over all neurons and time steps, every stratum counting the same."""
 
@@ -56,13 +58,16 @@ class FidelityReport:
         }
 
 
-def summarise(comparison: Comparison, strata: tuple[NoiseStratum, ...], costs: Costs) -> FidelityReport:
+def summarise(
+    comparison: Comparison, strata: tuple[NoiseStratum, ...], low_noise_end: int, costs: Costs
+) -> FidelityReport:
     """The report of a comparison whose states were spread over the strata."""
     return FidelityReport(
         sites=comparison.sites,
         costs=costs,
         strata=strata,
         epsilon_error=relative_error(strata),
-        epsilon_error_low_noise=relative_error(low_noise(strata)),
+        low_noise_end=low_noise_end,
+        epsilon_error_low_noise=relative_error(low_noise(strata, low_noise_end)),
         firing_rate=comparison.firing_rate,
     )

@@ -14,7 +14,8 @@ from ann2snn_diffusion.diffusion.conditioning import sample_size
 from ann2snn_diffusion.evaluation.features import FeatureNetwork, load_features
 from ann2snn_diffusion.evaluation.image_quality import require_enough
 from ann2snn_diffusion.evaluation.references import Reference, bundled_reference, bundled_test_features, reference_of
-from ann2snn_diffusion.models.loading import BUNDLED, Converted
+from ann2snn_diffusion.models.folders import BUNDLED
+from ann2snn_diffusion.models.loading import Converted
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def reference_data(
         DataError, ImagesError, FeaturesError: data or features are not to be had.
     """
     unet = converted.unet
-    images, device = (unet.config["out_channels"], sample_size(unet)), str(unet.device)
+    images, device = (unet.config["in_channels"], sample_size(unet)), str(unet.device)
+    if converted.decoder is not None:
+        images = converted.decoder.image_shape(sample_size(unet))
     if has_bundled_data(converted.name, data, features):
         return bundled_data(*images, device)
     require(data is not None or features is None, "features", features, "`data` beside it")

@@ -25,9 +25,12 @@ def shard_files(folder: Path, unet: UNet2DModel, scheduler: Any, drawing: Drawin
     Their folder is named by a hash of all that the images depend on, the batch size included: on most machines the
     last bits of a prediction depend on it, and shards of one set must not mix.
     """
+    more: dict[str, Any] = {"class_labels": drawing.class_labels} if drawing.class_labels else {}
+    if drawing.decode is not None:
+        more["decoder"] = digest(drawing.decode.network)
     key = digest(
         unet, config=scheduler_settings(scheduler), kind=type(scheduler).__name__, steps=drawing.steps,
-        seed=drawing.seed, batch_size=drawing.batch_size, spiking=unet.config.get("spiking"),
+        seed=drawing.seed, batch_size=drawing.batch_size, spiking=unet.config.get("spiking"), **more,
     )[:16]  # fmt: skip
     return {rows.start: folder / key / f"{rows.start:06d}-{rows.stop:06d}.safetensors" for rows in drawing.batches()}
 

@@ -7,10 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ann2snn_diffusion.diffusion.noising import predicted_noise
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.network_layout import NetworkLayout, layout_of
 from ann2snn_diffusion.evaluation.spike_count import Counts, SpikeCounter
@@ -66,16 +68,11 @@ class Comparison:
 
 @torch.no_grad()
 def compare(
-    unet: SpikingUNet2DModel,
-    states: Tensor,
-    diffusion_timesteps: Tensor,
-    class_labels: Tensor | None = None,
-    advance: Callable[[], None] = lambda: None,
+    unet: SpikingUNet2DModel, scheduler: Any, states: NoisyStates, advance: Callable[[], None] = lambda: None
 ) -> Comparison:
-    """Run the network as SNN and as ANN on states [N, C, H, W] at diffusion timesteps [N], a few at a time."""
+    """Run the network as SNN and as ANN on N states, a few at a time; ``scheduler`` tells which ε it predicts."""
     neurons = unet.neurons()
-    everything = NoisyStates(states, diffusion_timesteps, class_labels)
-    layout = layout_of(unet, everything.part(slice(1)))
+    layout = layout_of(unet, states.part(slice(1)))
     counter, zeros = SpikeCounter(layout), ZeroCounter(layout)
     sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     errors, powers = [], []
@@ -85,11 +82,11 @@ def compare(
         (neuron, partial(_compare, sums[name], expected, counter, name, neuron)) for name, neuron in neurons.items()
     ]
     for first in range(0, len(states), STATES_AT_A_TIME):
-        some = everything.arguments(slice(first, first + STATES_AT_A_TIME))
+        some = states.arguments(slice(first, first + STATES_AT_A_TIME))
         with analog(unet), visiting(after=keeping + zeros.visits()):
-            target = unet(*some).sample
+            target = predicted_noise(scheduler, unet(*some).sample, *some[:2])
         with visiting(after=comparing):
-            predicted = unet(*some).sample
+            predicted = predicted_noise(scheduler, unet(*some).sample, *some[:2])
         errors.append((predicted - target).square().sum((1, 2, 3)).cpu())
         powers.append(target.square().sum((1, 2, 3)).cpu())
         advance()

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import diffusers
 import torch
-from diffusers import DDPMScheduler, SchedulerMixin, UNet2DModel
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
+from diffusers import SchedulerMixin, UNet2DModel
 from torch import nn
 
-from ann2snn_diffusion.common.errors import first_line
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.models.decoder import Decoder, load_decoder
+from ann2snn_diffusion.models.folders import BUNDLED, find_folder, read_json
 from ann2snn_diffusion.models.provenance import Provenance, provenance_in
+from ann2snn_diffusion.models.schedulers import find_scheduler, load_scheduler
+from ann2snn_diffusion.models.weights import load_unet, refuse_not_finite
 from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel, architecture
 
-BUNDLED = "fashion-mnist"
 REPORT_FILE = "conversion_report.json"
-BUNDLED_FOLDER = Path(__file__).parent / "fashion-mnist-32"
 
 
 @dataclass(frozen=True)
@@ -36,6 +31,14 @@ class Source:
     scheduler: SchedulerMixin
     name: str
     revision: str | None = None
+    scheduler_of: str = ""
+    """Whose the scheduler is, where it does not lie with the ANN: a bare name."""
+    variant: str = ""
+    """Of the weights; "": the usual ones."""
+    pipeline: str = "DDPMPipeline"
+    """Class of the pipeline that it came in."""
+    decoder: Decoder | None = None
+    """Of a latent model."""
 
 
 @dataclass(frozen=True)
@@ -47,28 +50,34 @@ class Converted(Source):
     """What was done to it, in order."""
 
 
-def load_source(source: str = BUNDLED, device: str = "cpu") -> Source:
+def load_source(
+    source: str = BUNDLED, device: str = "cpu", scheduler: str | None = None, variant: str | None = None
+) -> Source:
     """Load a DDPM in float32, ready to be evaluated.
 
+    Args:
+        scheduler: what the ANN was trained with, where that does not lie with it, or in a pipeline that it lies in: a
+            folder or hub id that has a scheduler, or ``ddpm``.
+        variant: of the weights, such as ``fp16``; None: the usual ones, or where none lie there, the variant that does.
+
     Raises:
-        SourceError: not found, not a UNet2DModel, weights missing, corrupt or not finite.
+        SourceError: not found, not a UNet2DModel, weights missing, corrupt or not finite; no scheduler.
     """
     folder, name, revision = find_folder(source)
-    unet_folder = folder / "unet" if (folder / "unet" / "config.json").exists() else folder
-    _check_class(unet_folder)
-    try:
-        loaded: Any = UNet2DModel.from_pretrained(
-            unet_folder, use_safetensors=_has_safetensors(unet_folder) or None, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError, TypeError, KeyError) as error:
-        raise SourceError(f"{unet_folder}: the weights could not be loaded: {first_line(error)}") from error
-    unet, info = loaded
-    for problem in ("missing_keys", "mismatched_keys"):
-        if info[problem]:
-            raise SourceError(f"{unet_folder}: {problem.replace('_', ' ')} in the weights: {info[problem][0]} …")
-    _check_weights(unet, unet_folder)
-    nn.Module.to(unet.float().eval(), torch.device(device))
-    return Source(unet, load_scheduler(folder), name, revision)
+    unet_folder = _unet_folder(folder)
+    of_ann, whose = find_scheduler(folder, scheduler)
+    unet, found = load_unet(unet_folder, variant)
+    nn.Module.to(unet, torch.device(device))
+    return Source(unet, of_ann, name, revision, whose, found, _pipeline(folder), load_decoder(folder))
+
+
+def load_ann(source: str) -> UNet2DModel:
+    """Load an ANN alone, in float32 on the CPU, ready to be evaluated.
+
+    Raises:
+        SourceError: see `load_source`.
+    """
+    return load_unet(_unet_folder(find_folder(source)[0]))[0]
 
 
 def with_random_weights(source: Source, seed: int) -> Source:
@@ -77,7 +86,7 @@ def with_random_weights(source: Source, seed: int) -> Source:
         torch.manual_seed(stream("weights", seed).initial_seed())
         unet = UNet2DModel(**architecture(source.unet))
     nn.Module.to(unet.eval(), source.unet.device)
-    return Source(unet, source.scheduler, f"{source.name} with random weights")
+    return replace(source, unet=unet, name=f"{source.name} with random weights", revision=None, variant="")
 
 
 def load_converted(folder: Path, device: str = "cpu") -> Converted:
@@ -92,85 +101,31 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
     if kind != "SpikingUNet2DModel":
         raise SourceError(f"{folder}: unet/config.json has _class_name = {kind!r}; convert it first with a2s convert.")
     unet = SpikingUNet2DModel.from_pretrained(folder)
-    _check_weights(unet, folder / "unet")
+    refuse_not_finite(unet, folder / "unet")
     nn.Module.to(unet.eval(), torch.device(device))
     # A pipeline saves networks and scheduler, and nothing of what we tell beside them.
     file = folder / REPORT_FILE
     provenance = provenance_in(read_json(file)) if file.exists() else ()
     origin = unet.config["converted_from"] or (read_json(file) if file.exists() else {})
     name, revision = str(origin.get("source", "an unknown ANN")), origin.get("revision")
-    return Converted(unet, load_scheduler(folder), name, revision, provenance)
+    return Converted(
+        unet, load_scheduler(folder), name, revision, pipeline=_pipeline(folder), decoder=load_decoder(folder),
+        provenance=provenance,
+    )  # fmt: skip
 
 
-def find_folder(source: str) -> tuple[Path, str, str | None]:
-    """The folder that holds ``source``, its name, and its revision if it came from a hub.
-
-    Raises:
-        SourceError: neither bundled, nor a folder, nor to be had from the hub.
-    """
-    if source == BUNDLED:
-        return BUNDLED_FOLDER, BUNDLED, None
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder, folder.resolve().name, None
-    if folder.exists():
-        raise SourceError(
-            f"{source} is a file; expected a folder, a hub id such as google/ddpm-cifar10-32, or {BUNDLED}."
-        )
-    try:
-        patterns = ["*.json", "*.safetensors", "unet/*.json", "unet/*.safetensors", "scheduler/*.json"]
-        snapshot = Path(snapshot_download(source, allow_patterns=patterns))
-        if not (_has_safetensors(snapshot) or _has_safetensors(snapshot / "unet")):
-            snapshot = Path(snapshot_download(source, allow_patterns=[*patterns, "*.bin", "unet/*.bin"]))
-    except HFValidationError as error:
-        raise SourceError(f"{source}: no such folder, and not a hub id such as google/ddpm-cifar10-32.") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise SourceError(f"{source}: no such folder, and the hub could not give it: {first_line(error)}") from error
-    return snapshot, source, snapshot.name
+def _pipeline(folder: Path) -> str:
+    file = folder / "model_index.json"
+    return str(read_json(file).get("_class_name")) if file.exists() else "DDPMPipeline"
 
 
-def load_scheduler(folder: Path) -> SchedulerMixin:
-    """The scheduler saved beside a U-Net; DDPM's defaults where there is none.
+def _unet_folder(folder: Path) -> Path:
+    """Where in a folder its UNet2DModel lies.
 
     Raises:
-        SourceError: an unreadable or unknown scheduler, or one without the ᾱ of a DDPM.
+        SourceError: nowhere, or it is of another class.
     """
-    places = [folder / "scheduler", folder, folder.parent / "scheduler"]
-    place = next((place for place in places if (place / "scheduler_config.json").exists()), None)
-    if place is None:
-        return DDPMScheduler()  # pyright: ignore[reportReturnType]
-    config = read_json(place / "scheduler_config.json")
-    kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
-    if kind is None or not hasattr(kind, "from_config"):
-        raise SourceError(f"{place}: _class_name = {config.get('_class_name')!r} is no scheduler of diffusers.")
-    scheduler = kind.from_config(config)
-    if not hasattr(scheduler, "alphas_cumprod"):
-        raise SourceError(
-            f"{place}: {kind.__name__} is not a DDPM scheduler; expected one with a β schedule, such as DDPMScheduler."
-        )
-    return scheduler
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        SourceError: missing, or not a JSON object.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: not readable as JSON: {first_line(error)}") from error
-    if not isinstance(content, dict):
-        raise SourceError(f"{path}: expected a JSON object, got {type(content).__name__}.")
-    return content
-
-
-def _has_safetensors(folder: Path) -> bool:
-    return any(folder.glob("*.safetensors"))
-
-
-def _check_class(unet_folder: Path) -> None:
+    unet_folder = folder / "unet" if (folder / "unet" / "config.json").exists() else folder
     if not (unet_folder / "config.json").exists():
         raise SourceError(
             f"{unet_folder}: no config.json and no unet/config.json; expected a pipeline or U-Net folder of diffusers."
@@ -182,9 +137,4 @@ def _check_class(unet_folder: Path) -> None:
         raise SourceError(
             f"{unet_folder / 'config.json'}: _class_name = {kind!r}; only a UNet2DModel can be converted."
         )
-
-
-def _check_weights(unet: UNet2DModel, unet_folder: Path) -> None:
-    for name, parameter in unet.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise SourceError(f"{unet_folder}: {name} holds values that are not finite.")
+    return unet_folder

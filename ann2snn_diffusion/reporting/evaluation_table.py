@@ -18,7 +18,8 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     console.print(stratum_table(fidelity))
     console.print(
         f"relative ε error to the ANN: {fidelity.epsilon_error:.5f} over all diffusion timesteps, "
-        f"{fidelity.epsilon_error_low_noise:.5f} below 50; mean firing rate {fidelity.firing_rate:.3f}\n"
+        f"{fidelity.epsilon_error_low_noise:.5f} below {fidelity.low_noise_end}; "
+        f"mean firing rate {fidelity.firing_rate:.3f}\n"
         f"images from equal noise: PSNR {evaluation.images.psnr:.1f} dB, SSIM {evaluation.images.ssim:.3f}",
         soft_wrap=True,
     )

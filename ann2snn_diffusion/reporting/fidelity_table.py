@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table
 
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
-from ann2snn_diffusion.evaluation.noise_strata import LOW_NOISE
 from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE, costs_line
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
@@ -30,7 +29,7 @@ def print_conversion(console: Console, report: FidelityReport, spec: SpikeSpec, 
         f"{len(report.sites)} sites spike{f', {doubled} doubled' if doubled else ''}, "
         f"{spec.coding} coding, T = {spec.time_steps}, {spec.schedule}\n"
         f"relative ε error to the ANN: {report.epsilon_error:.5f} over all diffusion timesteps, "
-        f"{report.epsilon_error_low_noise:.5f} below {LOW_NOISE}\n"
+        f"{report.epsilon_error_low_noise:.5f} below {report.low_noise_end}\n"
         f"driven by spikes: {report.spike_driven:.2%} of {total / 1e6:.1f} M synaptic operations per image; "
         f"mean firing rate {report.firing_rate:.3f}",
         soft_wrap=True,
@@ -86,7 +85,7 @@ def print_before_and_after(console: Console, before: FidelityReport, after: Fide
     old, new = before.figures(), after.figures()
     for name, field in {
         "relative ε error, all diffusion timesteps": "epsilon_error",
-        f"relative ε error below {LOW_NOISE}": "epsilon_error_low_noise",
+        f"relative ε error below {after.low_noise_end}": "epsilon_error_low_noise",
         "mean firing rate": "firing_rate",
         "spikes per neuron": "spikes_per_neuron",
         "energy, share of the ANN's": "energy_share",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ann2snn_diffusion.evaluation.cost_tables import DEFAULT
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
-from ann2snn_diffusion.models.provenance import Provenance
+from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE
 from ann2snn_diffusion.spiking.guidance import by_group
 from ann2snn_diffusion.spiking.spec import SpikeSpec
@@ -20,7 +22,7 @@ Converted from `{source}` by ann2snn_diffusion. {coding} coding, {schedule} sche
 | measured on sampling states that nothing was fitted to | |
 |---|---|
 | relative ε error to the ANN, all diffusion timesteps | {epsilon_error:.4f} |
-| relative ε error to the ANN, diffusion timesteps below 50 | {epsilon_error_low_noise:.4f} |
+| relative ε error to the ANN, diffusion timesteps below {low_noise_end} | {epsilon_error_low_noise:.4f} |
 | firing rate, per neuron and time step | {firing_rate:.3f} |
 | spikes per neuron, all time steps together | {spikes_per_neuron:.2f} |
 | energy of the synapses, share of the ANN's | {energy_share:.3f} |
@@ -31,10 +33,7 @@ Converted from `{source}` by ann2snn_diffusion. {coding} coding, {schedule} sche
 Energy: {note}, table {table}.
 
 ```python
-import ann2snn_diffusion  # diffusers finds the U-Net's class through this import
-from diffusers import DDPMPipeline
-
-DDPMPipeline.from_pretrained("this folder")().images[0]
+{snippet}
 ```
 
 `conversion_report.json` has every site, and every command with its settings; `samples.png` shows ANN and SNN from
@@ -42,13 +41,26 @@ equal noise.
 """
 
 
-def model_card(source: str, spec: SpikeSpec, provenance: Provenance, report: FidelityReport) -> str:
-    """README.md of a model converted from the ANN ``source``."""
-    trainings = [entry["settings"] for entry in provenance if entry["command"] == "finetune"]
+DIFFUSERS = """import ann2snn_diffusion  # diffusers finds the U-Net's class through this import
+from diffusers import {pipeline}
+
+{pipeline}.from_pretrained("."){call}.images[0]  # in this folder"""
+OURS = """from ann2snn_diffusion import UNetPipeline
+
+UNetPipeline.from_pretrained("."){call}.images[0]  # in this folder"""
+STEPS = {"DDPMPipeline": 1000, "DDIMPipeline": 50, "LDMPipeline": 50}
+"""That pipelines of diffusers take by default."""
+
+
+def model_card(converted: Converted, report: FidelityReport, pipeline: str) -> str:
+    """README.md of a converted model, handed out in a pipeline of class ``pipeline``."""
+    spec: SpikeSpec = converted.unet.spec
+    trainings = [entry["settings"] for entry in converted.provenance if entry["command"] == "finetune"]
     trained = [f" Fine-tuned for {one['steps']} steps of {one['train_batch_size']} states." for one in trainings]
     factors = [f"{group} {factor:g}" for group, factor in by_group(spec.guidance).items() if factor != 1]
     return CARD.format(
-        source=source,
+        source=converted.name,
+        snippet=_snippet(converted, pipeline),
         trained="".join(trained),
         guided=f" Threshold guidance: {', '.join(factors)}." if factors else "",
         time_steps=spec.time_steps,
@@ -57,5 +69,16 @@ def model_card(source: str, spec: SpikeSpec, provenance: Provenance, report: Fid
         note=ENERGY_NOTE,
         table=DEFAULT.name,
         **report.figures(),
+        low_noise_end=report.low_noise_end,
         spike_driven=report.spike_driven,
     )
+
+
+def _snippet(converted: Converted, pipeline: str) -> str:
+    scheduler: Any = converted.scheduler
+    most = scheduler.config["num_train_timesteps"]
+    if pipeline in STEPS:
+        call = f"(num_inference_steps={most})" if most < STEPS[pipeline] else "()"
+        return DIFFUSERS.format(pipeline=pipeline, call=call)
+    labelled = converted.unet.config["num_class_embeds"] is not None
+    return OURS.format(call="(class_labels=[0])" if labelled else "()")

@@ -22,12 +22,13 @@ from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Advance, Track, idle, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.data.datasets import RealImages
+from ann2snn_diffusion.diffusion.noising import predicted_noise
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, add_noise
 from ann2snn_diffusion.diffusion.sampling import Drawing, NotFiniteError, choose_scheduler, sample, to_pixels
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.evaluation.features import FeatureImages
 from ann2snn_diffusion.evaluation.image_quality import fid, kid
-from ann2snn_diffusion.evaluation.noise_strata import strata_below, stratum_of
+from ann2snn_diffusion.evaluation.noise_strata import strata_bounds, stratum_of
 from ann2snn_diffusion.evaluation.real_data import RealData
 from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
@@ -64,7 +65,7 @@ def states_of(
     unet: SpikingUNet2DModel, scheduler: Any, spec: SearchSpec, part: Part, track: Track = silent
 ) -> NoisyStates:
     """States of the ANN's own sampling, equally many in each noise stratum: at least one, else as many as are asked."""
-    starts = strata_below(len(scheduler.alphas_cumprod))
+    starts = strata_bounds(scheduler)[:-1]
     count = spec.amount(part) if spec.objective == "epsilon" else len(starts)
     wanted = StatesSpec(count, starts, SEARCH_STATES_PER_TRAJECTORY, spec.sampler_steps)
     with analog(unet):
@@ -95,7 +96,7 @@ def require_possible(scheduler: Any, spec: SearchSpec, data: RealData | RealImag
     if name == "epsilon":
         if data is not None:
             raise ObjectiveError("objective = 'epsilon': expected no data: it is measured on the ANN's states.")
-        least, why = len(strata_below(len(scheduler.alphas_cumprod))), "a state in each noise stratum"
+        least, why = len(strata_bounds(scheduler)) - 1, "a state in each noise stratum"
     elif name == "denoise":
         if not isinstance(data, RealImages):
             raise ObjectiveError("objective = 'denoise': expected images; name them with `data`.")
@@ -124,11 +125,12 @@ def _epsilon(
 
     Errors differ by a factor of 500 between strata; in their sum those at high noise, which cost FID, vanish.
     """
-    stratum = stratum_of(states.diffusion_timesteps, len(scheduler.alphas_cumprod))
+    stratum = stratum_of(states.diffusion_timesteps, strata_bounds(scheduler))
 
     def predict(network: SpikingUNet2DModel) -> Tensor:
         def some(rows: slice) -> Tensor:
-            return network(*states.arguments(rows)).sample.cpu()
+            some = states.arguments(rows)
+            return predicted_noise(scheduler, network(*some).sample, *some[:2]).cpu()
 
         return shared(some, len(states), spec.batch_size, process)
 
@@ -163,7 +165,7 @@ def _denoise(
 
     def draw(network: SpikingUNet2DModel) -> Tensor:
         def some(rows: slice) -> Tensor:
-            predicted = network(*noisy.arguments(rows)).sample
+            predicted = network(*noisy.arguments(rows)).sample[:, : noisy.target.shape[1]]
             return (predicted - noisy.target[rows]).square().mean((1, 2, 3)).cpu()
 
         return shared(some, len(noisy), spec.batch_size, process)

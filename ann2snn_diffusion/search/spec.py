@@ -64,7 +64,7 @@ class SearchSpec:
     )
     steps: int = setting(25, "Denoising steps of fid and kid.", at_least=1)
     batch_size: int = setting(64, "States or images at a time.", at_least=1)
-    sampler_steps: int = setting(25, "DDIM steps of the trajectories that states come from.", at_least=1)
+    sampler_steps: int = setting(25, "DDIM steps of the trajectories that states come from.", at_least=1, at_most=1000)
     bootstrap: int = setting(200, "Resamples behind the verdict's interval.", at_least=2)
     seed: int = setting(0, "Seed of all states, images and of the optimizer.", at_least=0, at_most=2**63 - 1)
 

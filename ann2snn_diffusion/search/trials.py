@@ -49,8 +49,8 @@ class Bench:
     """States that spikes are counted on, one in each noise stratum at least."""
     layout: NetworkLayout
     """Of ``unet``."""
-    last: int
-    """Where the last noise stratum ends."""
+    bounds: tuple[int, ...]
+    """Of the noise strata, see `noise_strata`."""
 
     def measure(self, factors: dict[str, float]) -> Trial:
         """Objective, spikes and energy with ``factors``, by group."""
@@ -58,7 +58,7 @@ class Bench:
         self.unet.guidance = factors
         value = self.objective.value(self.objective.draw(self.unet))
         counts = count_spikes(self.unet, self.layout, self.counted)
-        costs = costs_of(self.layout, counts, {}, self.counted.diffusion_timesteps, self.last, sampler_steps=1)
+        costs = costs_of(self.layout, counts, {}, self.counted.diffusion_timesteps, self.bounds, sampler_steps=1)
         seconds = round(time.perf_counter() - started, 3)
         return Trial(factors, value, counts.spikes_per_image(), seconds, costs.energy().share)
 

@@ -47,7 +47,9 @@ class CalibrationSpec:
     )
     states: int = setting(352, "Noisy images that are calibrated on, all in memory at once.", at_least=1)
     positions: int = setting(1024, "Positions per site and noise segment that thresholds are solved from.", at_least=1)
-    sampler_steps: int = setting(25, "DDIM steps of the trajectories that the states come from.", at_least=1)
+    sampler_steps: int = setting(
+        25, "DDIM steps of the trajectories that the states come from.", at_least=1, at_most=1000
+    )
     seed: int = setting(
         0, "Seed of the states and of the positions that thresholds are solved from.", at_least=0, at_most=2**63 - 1
     )

@@ -103,7 +103,8 @@ def _vector_jacobian(
 
     watched = [(neuron, partial(keep, name)) for name, neuron in unet.neurons().items()]
     with torch.enable_grad(), analog(unet), visiting(after=watched):
-        epsilon = unet(states.requires_grad_(), diffusion_timesteps, labels).sample
+        # A network that learned a variance gives it behind.
+        epsilon = unet(states.requires_grad_(), diffusion_timesteps, labels).sample[:, : states.shape[1]]
     z = torch.randn(epsilon.shape, generator=generator).to(epsilon)
     slopes = torch.autograd.grad(epsilon, list(sites.values()), z)
     detached = (value.detach() for value in sites.values())

@@ -57,7 +57,8 @@ class SpikeSpec:
     surrogate: Surrogate = setting("rectangle", "Gradient of the spike in training.")
     segments: tuple[int, ...] = setting(
         (0, 10, 25, 50, 120, 300, 450, 600, 700, 800, 900),
-        "First diffusion timestep of each noise segment; a segment has its own row of thresholds.",
+        "First diffusion timestep of each noise segment; a segment has its own row of thresholds. In DDPM's linear "
+        "schedule of 1000: conversion takes those of equal noise on the model's own.",
         at_least=0,
         in_words=SEGMENTS,
     )

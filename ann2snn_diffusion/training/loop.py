@@ -93,7 +93,7 @@ def loss_terms(
     if spec.blockwise:
         terms["blockwise"] = losses.blockwise(found, expected)
     if spec.denoise and isinstance(batch, NoisyImages):
-        terms["denoise"] = losses.denoise(predicted, batch.target)
+        terms["denoise"] = losses.denoise(predicted[:, : batch.target.shape[1]], batch.target)
     if spec.firing_rate:
         terms["firing_rate"] = torch.stack(list(rates.values())).mean()
     return terms, predicted.detach().float(), target

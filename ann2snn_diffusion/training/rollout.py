@@ -51,7 +51,7 @@ def start(
         timesteps = rollout.diffusion_timesteps[rows]
         labels = None if rollout.class_labels is None else rollout.class_labels[rows]
         predicted = ann(rollout.states[rows], timesteps, labels).sample
-        following = torch.maximum(timesteps - levels // steps, goals[rows])
+        following = torch.maximum(timesteps - max(1, levels // steps), goals[rows])
         rollout.states[rows] = ddim_step(scheduler, predicted, rollout.states[rows], timesteps, following)
         rollout.diffusion_timesteps[rows] = following
     return rollout

@@ -59,7 +59,7 @@ class TrainingSpec:
         at_least=0,
         at_most=1,
     )
-    sampler_steps: int = setting(25, "DDIM steps of the trajectories, on average.", at_least=1)
+    sampler_steps: int = setting(25, "DDIM steps of the trajectories, on average.", at_least=1, at_most=1000)
     seed: int = setting(0, "Seed of everything random.", at_least=0, at_most=2**63 - 1)
     checkpointing_steps: int = setting(250, "Steps between checkpoints.", at_least=1)
     checkpoints_total_limit: int = setting(2, "Newest checkpoints that are kept.", at_least=1)

@@ -12,7 +12,6 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.atomic_output import new_folder
-from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
@@ -26,14 +25,17 @@ from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.calibration_states import calibration_states
 from ann2snn_diffusion.workflows.energy_budget import Recording, calibrated_to, record
-from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
+from ann2snn_diffusion.workflows.fitness import (
+    ConversionError,
+    on_schedule,
+    refuse_conditions,
+    refuse_not_finite,
+    refuse_schedule,
+)
+from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, stored_as, write_result
 
 MOST_DOUBLED = 5
 """Time steps of which all sites are doubled unasked: 2·5 digits are more than any site needs."""
-
-
-class ConversionError(A2SError):
-    """A conversion that would not be one."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,17 @@ class Settings:
     calibration: CalibrationSpec
 
     @classmethod
-    def of(cls, spec: SpikeSpec | None, calibration: CalibrationSpec | None) -> Settings:
-        """Fill in the energy, and what makes spikes worth it.
+    def of(cls, spec: SpikeSpec | None, calibration: CalibrationSpec | None, scheduler: Any) -> Settings:
+        """Fill in the energy, and what makes spikes worth it, and move noise segments to those of ``scheduler``.
 
         Raises:
             SpecError: an energy beside a spec that it cannot be met with.
+            ConversionError: a scheduler whose noise is not told by ᾱ.
         """
-        spec, calibration = spec or SpikeSpec(), calibration or CalibrationSpec()
+        refuse_schedule(scheduler)
+        spec, calibration = on_schedule(spec or SpikeSpec(), scheduler), calibration or CalibrationSpec()
         energy = calibration.budget(spec)
         return cls(_frugal(spec) if energy else spec, replace(calibration, energy=energy))
-
-    def at(self, energy: float) -> Settings:
-        """The same at another energy."""
-        return Settings.of(self.spec, replace(self.calibration, energy=energy))
 
 
 def convert(
@@ -82,7 +82,7 @@ def convert(
     Args:
         unet: predicts from noisy images [N, C, H, W].
         scheduler: the DDPM-family scheduler that it was trained with.
-        spec: what spikes and how.
+        spec: what spikes and how; its noise segments become those of equal noise on ``scheduler``.
         calibration: how thresholds and corrections are found, what the network may cost, and from which seed.
         images: calibration images [N, C, H, W] in [−1, 1]; by default the ANN's own sampling states, no data needed.
         fidelity: on how many states the report is measured.
@@ -91,12 +91,11 @@ def convert(
     Raises:
         UnsupportedLayerError: a layer without a rule.
         SpecError: fewer states than noise segments; an energy out of reach.
-        ConversionError: nothing spikes, or the result is not finite.
+        ConversionError: nothing spikes; the ANN takes more than noisy images, or its output, or the result's, is not
+            finite.
     """
-    settings = Settings.of(spec, calibration)
-    spiking = _calibrated(unet, scheduler, settings, images, track)
-    report = measure_fidelity(spiking, scheduler, settings.calibration.seed, fidelity, track)
-    return finite(Conversion(spiking, report))
+    settings = Settings.of(spec, calibration, scheduler)
+    return _converted(unet, scheduler, settings, images=images, fidelity=fidelity, track=track)
 
 
 def convert_to_folder(
@@ -120,26 +119,51 @@ def convert_to_folder(
         OutputError: the folder exists, or cannot be written.
         ConversionError, UnsupportedLayerError, SpecError: see `convert`.
     """
-    settings, writing = Settings.of(spec, calibration), writing or Writing()
-    spec, calibration = settings.spec, settings.calibration
+    settings, writing = Settings.of(spec, calibration, source.scheduler), writing or Writing()
+    seed = settings.calibration.seed
+    refuse_images_of_latents(source, images)
     with new_folder(output, writing.force) as folder:
-        conversion = convert(
-            source.unet, source.scheduler, spec=spec, calibration=calibration, images=images, track=track
-        )
-        networks = {"ANN": source.unet, f"SNN, T = {spec.time_steps}": conversion.unet}
-        grids = sample_grids(networks, source.scheduler, writing, calibration.seed, track)
-        write_result(folder, with_history(conversion, source, calibration, images), conversion.report, grids)
+        conversion = _converted(source.unet, source.scheduler, settings, images=images, track=track)
+        conversion = rounded(conversion, source.scheduler, seed, writing, track)
+        networks = {"ANN": source.unet, f"SNN, T = {settings.spec.time_steps}": conversion.unet}
+        grids = sample_grids(networks, source, writing, seed, track)
+        converted = with_history(conversion, source, settings.calibration, images, writing)
+        write_result(folder, converted, conversion.report, grids, writing.dtype)
     return conversion
 
 
+def refuse_images_of_latents(source: Source, images: Tensor | None) -> None:
+    """Refuse calibration images for an ANN that draws latents.
+
+    Raises:
+        ConversionError: names it.
+    """
+    if images is not None and source.decoder is not None:
+        raise ConversionError(f"images: {source.name} draws latents; it is calibrated on its sampling states alone.")
+
+
+def rounded(conversion: Conversion, scheduler: Any, seed: int, writing: Writing, track: Track) -> Conversion:
+    """What is loaded of a folder with weights of ``writing.dtype``, measured anew where that rounds."""
+    if writing.dtype == "float32":
+        return conversion
+    with stored_as(conversion.unet, writing.dtype):
+        pass
+    return replace(conversion, report=measure_fidelity(conversion.unet, scheduler, seed, track=track))
+
+
 def with_history(
-    conversion: Conversion, source: Source, calibration: CalibrationSpec, images: Tensor | None
+    conversion: Conversion, source: Source, calibration: CalibrationSpec, images: Tensor | None, writing: Writing
 ) -> Converted:
     """A converted network, and how it came about."""
     data = "sampling states" if images is None else f"{len(images)} images"
     settings = {"spiking": conversion.unet.spec.to_dict(), "calibration": asdict(calibration) | {"data": data}}
+    settings |= {"scheduler": {"kind": type(source.scheduler).__name__, "of": source.scheduler_of or source.name}}
+    settings |= {"variant": source.variant, "dtype": writing.dtype}
     done = entry("convert", settings, None, conversion.report.figures())
-    return Converted(conversion.unet, source.scheduler, source.name, source.revision, (done,))
+    return Converted(
+        conversion.unet, source.scheduler, source.name, source.revision, pipeline=source.pipeline,
+        decoder=source.decoder, provenance=(done,),
+    )  # fmt: skip
 
 
 def recorded(unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tensor | None, track: Track) -> Recording:
@@ -149,6 +173,8 @@ def recorded(unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tens
         UnsupportedLayerError, SpecError, ConversionError, CostTableError: see `convert`.
     """
     spec, calibration = settings.spec, settings.calibration
+    refuse_conditions(unet)
+    refuse_not_finite(unet, scheduler)
 
     def draw(count: int) -> NoisyStates:
         wanted, generator = replace(calibration, states=count), stream("calibration", calibration.seed)
@@ -169,13 +195,25 @@ def finite(conversion: Conversion) -> Conversion:
     return conversion
 
 
-def _calibrated(
+def _converted(
+    unet: UNet2DModel, scheduler: Any, settings: Settings, *, images: Tensor | None,
+    fidelity: FidelitySpec | None = None, track: Track,
+) -> Conversion:  # fmt: skip
+    calibration = settings.calibration
+    if calibration.energy:
+        recording = recorded(unet, scheduler, settings, images, track)
+        spiking = calibrated_to(calibration.energy, recording, calibration, track)
+    else:
+        spiking = _least_squares(unet, scheduler, settings, images, track)
+    return finite(Conversion(spiking, measure_fidelity(spiking, scheduler, calibration.seed, fidelity, track)))
+
+
+def _least_squares(
     unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tensor | None, track: Track
 ) -> SpikingUNet2DModel:
     spec, calibration = settings.spec, settings.calibration
-    if calibration.energy:
-        recording = recorded(unet, scheduler, settings, images, track)
-        return calibrated_to(calibration.energy, recording, calibration, track)
+    refuse_conditions(unet)
+    refuse_not_finite(unet, scheduler)
     spiking, generator = _uncalibrated(unet, spec), stream("calibration", calibration.seed)
     states = calibration_states(unet, scheduler, spec.segments, calibration, images, generator, track)
     advance = track("sites calibrated", len(spiking.neurons()))

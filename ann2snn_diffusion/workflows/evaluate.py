@@ -29,7 +29,8 @@ from ann2snn_diffusion.evaluation.image_quality import bootstrap_fids, fid, inte
 from ann2snn_diffusion.evaluation.real_data import RealData
 from ann2snn_diffusion.evaluation.shards import draw_shards, read_shards, shard_files
 from ann2snn_diffusion.evaluation.spec import EvaluationSpec
-from ann2snn_diffusion.models.loading import BUNDLED, Converted
+from ann2snn_diffusion.models.folders import BUNDLED
+from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.reporting.evaluation_plots import save_plots
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
@@ -47,7 +48,7 @@ def evaluate(
     """Draw images with a converted network and with its ANN from equal noise, and measure all that is to be known.
 
     Args:
-        unet: as `convert` makes it.
+        unet: as `convert` makes it; what it draws is measured as it is, latents too.
         scheduler: the DDPM-family scheduler that the ANN was trained with.
         real: what to measure the images against; None leaves the distribution's quality out.
         spec: how many images, drawn how; with count 0, 2,000 of them, and 64 without ``real``. Name the count where
@@ -60,7 +61,20 @@ def evaluate(
         SamplingError: unknown scheduler, or images that are not finite.
         OutputError: the folder cannot be written.
     """
-    spec, process = spec or EvaluationSpec(), process or PartialState()
+    converted = Converted(unet, scheduler, "a network")
+    return _evaluated(converted, spec or EvaluationSpec(), real, shards, process or PartialState(), track)
+
+
+def _evaluated(
+    converted: Converted,
+    spec: EvaluationSpec,
+    real: RealData | None,
+    shards: Path | None,
+    process: PartialState,
+    track: Track,
+) -> Evaluation | None:
+    """`evaluate`, of images that the model's decoder makes, if it has one."""
+    unet, scheduler = converted.unet, converted.scheduler
     spec = dataclasses.replace(spec, count=spec.drawn(bundled=real is not None, data=False))
     if real is not None:
         require_enough(spec.count, real.network.width)
@@ -68,7 +82,7 @@ def evaluate(
     with ExitStack() as stack:
         folder = shards or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         images = {
-            title: _draw(network, scheduler, folder, spec, process, partial(track, f"images of the {title}"))
+            title: _draw(network, converted, folder, spec, process, partial(track, f"images of the {title}"))
             for title, network in {ANN: ann, SNN: unet}.items()
         }
     if not process.is_main_process:
@@ -105,10 +119,8 @@ def evaluate_to_folder(
     """
     for place in (output / "images", plots or output):
         refuse_file(place)
-    found = evaluate(
-        converted.unet, converted.scheduler, spec=spec, real=real, shards=output / "images", process=process,
-        track=track,
-    )  # fmt: skip
+    spec, process = spec or EvaluationSpec(), process or PartialState()
+    found = _evaluated(converted, spec, real, output / "images", process, track)
     if found is None:
         return None
     weights = "EMA" if converted.name == BUNDLED else "as published; EMA or not is not recorded"
@@ -123,15 +135,15 @@ def evaluate_to_folder(
 
 def _draw(
     network: UNet2DModel,
-    scheduler: Any,
+    converted: Converted,
     folder: Path,
     spec: EvaluationSpec,
     process: PartialState,
     announce: Callable[[int], Advance],
 ) -> Tensor:
     """Images, uint8 [N, C, H, W]; shards that are finished are not drawn again."""
-    sampler = choose_scheduler(scheduler, spec.scheduler)
-    drawing = Drawing(spec.count, spec.steps, spec.seed, spec.batch_size)
+    sampler = choose_scheduler(converted.scheduler, spec.scheduler)
+    drawing = Drawing(spec.count, spec.steps, spec.seed, spec.batch_size, spec.class_labels, converted.decoder)
     files = shard_files(folder, network, sampler, drawing)
     draw_shards(files, network, sampler, drawing, process, announce)
     return read_shards(files)

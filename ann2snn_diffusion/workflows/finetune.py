@@ -184,6 +184,8 @@ def finetune_to_folder(
     lesson = lesson or Lesson(converted.unet.ann(), converted.scheduler)
     require_images(spec, lesson.images)
     require_teacher(converted.unet, lesson.ann)
+    if lesson.images is not None and converted.decoder is not None:
+        raise TeacherError(f"data: {converted.name} draws latents; it learns on its own sampling states alone.")
     untrained = converted.unet.with_spec(_result_spec(converted.unet.spec, spec))
     working = training_folder(output)
     run = run or TrainingRun(accelerator_for(spec, working))
@@ -193,11 +195,11 @@ def finetune_to_folder(
         for network in (lesson.ann, untrained):
             nn.Module.to(network, run.accelerator.device)
         networks = {"ANN": lesson.ann, "SNN before": untrained}
-        grids = sample_grids(networks, converted.scheduler, writing, spec.seed, track)
+        grids = sample_grids(networks, converted, writing, spec.seed, track)
 
     def look(done: int, network: SpikingUNet2DModel) -> None:
         if writing.samples:
-            drawn = sample_grids({f"SNN, step {done}": network}, converted.scheduler, writing, spec.seed)
+            drawn = sample_grids({f"SNN, step {done}": network}, converted, writing, spec.seed)
             with new_file(working / f"samples-{done:06d}.png") as file:
                 save_grids(file, grids | drawn)
 
@@ -205,7 +207,7 @@ def finetune_to_folder(
     found = finetune(converted.unet, converted.scheduler, spec=spec, lesson=lesson, run=run, track=track)
     if found is None:
         return None
-    grids |= sample_grids({"SNN after": found.unet}, converted.scheduler, writing, spec.seed, track)
+    grids |= sample_grids({"SNN after": found.unet}, converted, writing, spec.seed, track)
     settings = dataclasses.asdict(spec) | dict(found.identity) | {
         "seconds": round(found.seconds, 1), "device": str(run.accelerator.device), "spiking": found.unet.spec.to_dict(),
     }  # fmt: skip

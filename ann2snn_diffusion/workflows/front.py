@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,15 @@ from ann2snn_diffusion.reporting.front_plot import plot_front
 from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.workflows.convert import Conversion, Settings, finite, recorded, with_history
+from ann2snn_diffusion.workflows.convert import (
+    Conversion,
+    Settings,
+    finite,
+    recorded,
+    refuse_images_of_latents,
+    rounded,
+    with_history,
+)
 from ann2snn_diffusion.workflows.energy_budget import calibrated_to
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 
@@ -63,17 +71,23 @@ def front_to_folder(
     """
     require(bool(energies), "front", energies, "energies such as 0.15,0.25,0.35")
     writing, settings = writing or Writing(), settings or Settings(SpikeSpec(), CalibrationSpec())
-    each = [settings.at(energy) for energy in sorted(energies)]
+    refuse_images_of_latents(source, images)
+    each = [
+        Settings.of(settings.spec, replace(settings.calibration, energy=energy), source.scheduler)
+        for energy in sorted(energies)
+    ]
     seed = settings.calibration.seed
     with new_folder(output, writing.force) as folder:
-        grids, points = sample_grids({"ANN": source.unet}, source.scheduler, writing, seed, track), []
+        grids, points = sample_grids({"ANN": source.unet}, source, writing, seed, track), []
         for one, conversion in _conversions(source, each, images, track):
+            conversion = rounded(conversion, source.scheduler, seed, writing, track)
             energy = one.calibration.energy or 0
             networks = {f"SNN, energy {energy:g}": conversion.unet}
-            grids |= sample_grids(networks, source.scheduler, writing, seed, track)
+            grids |= sample_grids(networks, source, writing, seed, track)
             place = folder / f"energy-{energy:g}"
             place.mkdir()
-            write_result(place, with_history(conversion, source, one.calibration, images), conversion.report, {})
+            converted = with_history(conversion, source, one.calibration, images, writing)
+            write_result(place, converted, conversion.report, {}, writing.dtype)
             points.append(FrontPoint(energy, conversion.report))
         content = {"source": source.name, "networks": [point.figures() for point in points]}
         (folder / "front.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from diffusers import DDPMPipeline, UNet2DModel
+import torch
+from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler, sample
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
-from ann2snn_diffusion.models.loading import REPORT_FILE, Converted
+from ann2snn_diffusion.models.loading import REPORT_FILE, Converted, Source
+from ann2snn_diffusion.models.pipeline import pipeline_of
 from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.reporting.model_card import model_card
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+
+DTYPES = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -29,36 +35,68 @@ class Writing:
     """DDIM steps behind each."""
     force: bool = False
     """Replace the folder if it exists."""
+    dtype: str = "float32"
+    """Of the weights in the folder: float32, float16 or bfloat16; what neurons have of their own stays float32."""
+
+    def __post_init__(self) -> None:
+        require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
 
 
 def sample_grids(
-    networks: Mapping[str, UNet2DModel], scheduler: Any, writing: Writing, seed: int = 0, track: Track = silent
+    networks: Mapping[str, UNet2DModel], source: Source, writing: Writing, seed: int = 0, track: Track = silent
 ) -> dict[str, Tensor]:
-    """Images of each network from equal noise, [N, C, H, W] in [0, 1], by title; none where none are wanted."""
+    """Images of each network from equal noise, [N, C, H, W] in [0, 1], by title; none where none are wanted.
+
+    Args:
+        source: whose scheduler they are drawn by, and whose decoder makes images of them.
+    """
     count, steps = writing.samples, writing.sample_steps
     if not count:
         return {}
-    ddim, drawing = choose_scheduler(scheduler, "ddim"), Drawing(count, steps, seed, count)
+    ddim = choose_scheduler(source.scheduler, "ddim")
+    steps = min(steps, ddim.config.num_train_timesteps)
+    drawing = Drawing(count, steps, seed, count, decode=source.decoder)
     return {
         title: sample(network, ddim, drawing, track(f"{count} images, {title}", steps))
         for title, network in networks.items()
     }
 
 
-def write_result(folder: Path, converted: Converted, report: FidelityReport, grids: Mapping[str, Tensor]) -> None:
+@contextmanager
+def stored_as(unet: SpikingUNet2DModel, dtype: str) -> Iterator[None]:
+    """Weights of ``unet`` as they are written, inside the block; in float32 again, with what was lost, after it."""
+    neurons = {id(own) for neuron in unet.neurons().values() for own in neuron.parameters()}
+    weights = [weight for weight in unet.parameters() if id(weight) not in neurons]
+    for weight in weights:
+        weight.data = weight.data.to(getattr(torch, dtype))
+    yield
+    for weight in weights:
+        weight.data = weight.data.float()
+
+
+def write_result(
+    folder: Path,
+    converted: Converted,
+    report: FidelityReport,
+    grids: Mapping[str, Tensor],
+    dtype: str = "float32",
+) -> None:
     """Fill ``folder``, which exists.
 
     Args:
         converted: the network, its scheduler, and how it came about.
         grids: images by title for samples.png; no picture if there are none.
+        dtype: of the weights.
     """
     unet = converted.unet
     origin = {"source": converted.name, "revision": converted.revision}
     unet.register_to_config(converted_from=origin)
-    DDPMPipeline(unet, converted.scheduler).save_pretrained(folder)  # pyright: ignore[reportArgumentType]
+    pipeline = pipeline_of(unet, converted.scheduler, converted.decoder, converted.pipeline)
+    with stored_as(unet, dtype):
+        pipeline.save_pretrained(folder)
     content = {**origin, "spiking": unet.config["spiking"], "provenance": list(converted.provenance)}
     content |= report.to_dict()
     (folder / REPORT_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    (folder / "README.md").write_text(model_card(converted.name, unet.spec, converted.provenance, report))
+    (folder / "README.md").write_text(model_card(converted, report, type(pipeline).__name__))
     if grids:
         save_grids(folder / "samples.png", grids)

@@ -19,7 +19,7 @@ from ann2snn_diffusion.data.datasets import RealImages
 from ann2snn_diffusion.diffusion.sampling import NotFiniteError, scheduler_settings
 from ann2snn_diffusion.evaluation.fidelity import measure_fidelity
 from ann2snn_diffusion.evaluation.network_layout import layout_of
-from ann2snn_diffusion.evaluation.noise_strata import strata_below
+from ann2snn_diffusion.evaluation.noise_strata import strata_bounds
 from ann2snn_diffusion.evaluation.real_data import RealData
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.models.provenance import entry
@@ -70,9 +70,9 @@ def search_thresholds(
     known = {} if journal is None else everywhere(lambda: _opened(journal, identity), process)
     states = states_of(unet, scheduler, spec, "searched", track)
     objective = objective_of(unet, scheduler, spec, "searched", states if data is None else data, process)
-    last = len(scheduler.alphas_cumprod)
-    counted = states.part(slice(len(strata_below(last))))
-    bench = Bench(unet, objective, counted, layout_of(unet, states.part(slice(1))), last)
+    bounds = strata_bounds(scheduler)
+    counted = states.part(slice(len(bounds) - 1))
+    bench = Bench(unet, objective, counted, layout_of(unet, states.part(slice(1))), bounds)
     trials = search_factors(bench, groups, spec, Notebook(known, journal, process), track)
     base = trials[0]
     winner = min(trials, key=lambda trial: cost(trial, base, spec.energy))
@@ -113,6 +113,8 @@ def search_thresholds_to_folder(
     spec, process, writing = spec or SearchSpec(), process or PartialState(), writing or Writing()
     refuse_existing(output, writing.force)
     require_possible(converted.scheduler, spec, data)
+    if data is not None and converted.decoder is not None:
+        raise SearchError(f"data: {converted.name} draws latents; only objective = 'epsilon' is supported for it.")
     _groups(converted.unet, converted.scheduler, spec)
     working = search_folder(output)
     everywhere(lambda: _make_search_folder(working), process)
@@ -128,9 +130,8 @@ def search_thresholds_to_folder(
 def _write(
     converted: Converted, search: Search, spec: SearchSpec, output: Path, writing: Writing, track: Track
 ) -> None:
-    scheduler = converted.scheduler
-    report = measure_fidelity(search.unet, scheduler, spec.seed, track=track)
-    grids = _pictures(search, scheduler, writing, spec.seed, track)
+    report = measure_fidelity(search.unet, converted.scheduler, spec.seed, track=track)
+    grids = _pictures(search, converted, writing, spec.seed, track)
     settings = dataclasses.asdict(spec) | {
         "optimizer": spec.chosen_optimizer, "count": spec.searched, "held_out": spec.judged,
         "stored": search.guidance, "identity": search.identity,
@@ -149,7 +150,7 @@ def _write(
         plot_trade_off(folder / "trade_off.png", search, title)
 
 
-def _pictures(search: Search, scheduler: Any, writing: Writing, seed: int, track: Track) -> dict[str, Tensor]:
+def _pictures(search: Search, converted: Converted, writing: Writing, seed: int, track: Track) -> dict[str, Tensor]:
     """Grids of samples by title; a grid less where a sample is not finite, not a result less."""
     guided = copy.deepcopy(search.unet)
     grids: dict[str, Tensor] = {}
@@ -157,7 +158,7 @@ def _pictures(search: Search, scheduler: Any, writing: Writing, seed: int, track
     def add(title: str, trial: Trial) -> None:
         guided.guidance = trial.guidance
         with suppress(NotFiniteError):
-            grids.update(sample_grids({title: guided}, scheduler, writing, seed, track))
+            grids.update(sample_grids({title: guided}, converted, writing, seed, track))
 
     with analog(guided):
         add("ANN", search.trials[0])

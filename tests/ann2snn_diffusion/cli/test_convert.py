@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,19 @@ def test_a_recipe_is_overridden_by_flags(ddpm: str, monkeypatch: pytest.MonkeyPa
     config = (tmp_path / "ddpm-snn" / "unet" / "config.json").read_text()
     assert '"coding": "rate"' in config
     assert '"time_steps": 3' in config
+
+
+def test_a_scheduler_from_elsewhere_is_said(
+    ddpm: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / ddpm / "unet").rename(tmp_path / "alone")
+    (tmp_path / ddpm).rename(tmp_path / "run")
+    quick = ("--states", "14", "--samples", "0")
+    assert "--scheduler" in str(run(monkeypatch, "convert", "alone", *quick))
+    assert run(monkeypatch, "convert", "alone", "--scheduler", "run", *quick) == 0
+    assert "scheduler: DDPMScheduler, run" in capsys.readouterr().out
+    report = json.loads((tmp_path / "alone-snn" / "conversion_report.json").read_text())
+    assert report["provenance"][0]["settings"]["scheduler"] == {"kind": "DDPMScheduler", "of": "run"}
 
 
 @pytest.mark.parametrize(

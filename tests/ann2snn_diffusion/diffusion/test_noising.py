@@ -2,21 +2,39 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
 
 from ann2snn_diffusion.diffusion.noising import ddim_step, noise_between, noisy, predicted_image, target
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
-@pytest.mark.parametrize("clip_sample", [True, False])
-def test_a_step_is_that_of_diffusers_ddim(prediction_type: str, clip_sample: bool, generator: torch.Generator) -> None:
-    scheduler: Any = DDIMScheduler.from_config({"prediction_type": prediction_type, "clip_sample": clip_sample})
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"clip_sample": False},
+        {"clip_sample": True, "clip_sample_range": 0.7},
+        {"thresholding": True, "sample_max_value": 3.0, "dynamic_thresholding_ratio": 0.8},
+    ],
+)
+@pytest.mark.parametrize("noise", [{}, {"beta_schedule": "squaredcos_cap_v2", "num_train_timesteps": 4000}])
+def test_a_step_is_that_of_diffusers_ddim(
+    prediction_type: str, bounds: dict[str, Any], noise: dict[str, Any], generator: torch.Generator
+) -> None:
+    scheduler: Any = DDIMScheduler.from_config({"prediction_type": prediction_type, **bounds, **noise})
     scheduler.set_timesteps(20)
+    width = scheduler.config.num_train_timesteps // 20
     predicted, states = torch.randn(2, 3, 1, 4, 4, generator=generator)
-    # diffusers keeps ε as predicted where it clips the image.
     expected = scheduler.step(predicted, 500, states).prev_sample
-    found = ddim_step(scheduler, predicted, states, torch.full((3,), 500), torch.full((3,), 450))
-    torch.testing.assert_close(found, expected)
+    found = ddim_step(scheduler, predicted, states, torch.full((3,), 500), torch.full((3,), 500 - width))
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", [PNDMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler])
+def test_a_scheduler_that_knows_no_clipping_does_not_clip(kind: Any, generator: torch.Generator) -> None:
+    predicted, states = torch.randn(2, 3, 1, 4, 4, generator=generator)
+    timesteps, ddim = (torch.full((3,), 900), torch.full((3,), 800)), DDIMScheduler(clip_sample=False)
+    expected = ddim_step(ddim, predicted, states, *timesteps)
+    torch.testing.assert_close(ddim_step(kind(beta_start=1e-4, beta_end=0.02), predicted, states, *timesteps), expected)
 
 
 def test_each_image_moves_from_its_own_noise_level(generator: torch.Generator) -> None:

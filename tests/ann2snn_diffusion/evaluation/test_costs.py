@@ -16,6 +16,7 @@ from ann2snn_diffusion.evaluation.spike_count import Counts, count_spikes
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
+BOUNDS = (*STRATUM_STARTS, 1000)
 EVERY_STRATUM = torch.tensor([start + 3 for start in STRATUM_STARTS])
 STATES = NoisyStates(
     torch.randn(14, 1, 8, 8, generator=torch.Generator().manual_seed(0)), EVERY_STRATUM, None
@@ -26,20 +27,20 @@ def counted(unet: UNet2DModel, **spec: Any) -> tuple[Costs, Counts]:
     snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(**spec))
     layout = layout_of(snn, STATES.part(slice(1)))
     counts = count_spikes(snn, layout, STATES)
-    return costs_of(layout, counts, {}, EVERY_STRATUM, 1000, sampler_steps=25), counts
+    return costs_of(layout, counts, {}, EVERY_STRATUM, BOUNDS, sampler_steps=25), counts
 
 
 def test_states_weigh_as_a_uniform_sampler_visits_their_stratum() -> None:
-    weights = state_weights(torch.tensor([5, *EVERY_STRATUM.tolist()]), 1000)
+    weights = state_weights(torch.tensor([5, *EVERY_STRATUM.tolist()]), BOUNDS)
     assert weights.sum().item() == pytest.approx(1)
     assert weights[:2].tolist() == pytest.approx([0.005, 0.005])
     assert weights[-1].item() == pytest.approx(0.1)
-    assert state_weights(torch.tensor([3, 12, 30]), 40).tolist() == pytest.approx([0.25, 0.375, 0.375])
+    assert state_weights(torch.tensor([3, 12, 30]), (0, 10, 25, 40)).tolist() == pytest.approx([0.25, 0.375, 0.375])
 
 
 def test_shares_are_the_sums_over_synapses_by_hand(unet: UNet2DModel) -> None:
     costs, counts = counted(unet)
-    weights = state_weights(EVERY_STRATUM, 1000)
+    weights = state_weights(EVERY_STRATUM, BOUNDS)
     accumulates = sum((weights @ one).item() for one in counts.accumulates.values())
     assert costs.accumulates == pytest.approx(accumulates)
     analog = 8 * 64 * 9 + 8 * 32 + 32 * 32 + 32 * (3 * 8 + 5 * 16) + 64 * 9
@@ -70,7 +71,7 @@ def test_spikes_per_neuron_are_weighted_over_strata_time_steps_and_trains_alike(
         assert site.spikes_per_neuron == pytest.approx(sum(k * share for k, share in enumerate(site.trains)))
         assert sum(site.trains) == pytest.approx(1)
         assert len(site.by_time_step) == 4
-    spikes = sum((one.sum(0) @ state_weights(EVERY_STRATUM, 1000)).item() for one in counts.spikes.values())
+    spikes = sum((one.sum(0) @ state_weights(EVERY_STRATUM, BOUNDS)).item() for one in counts.spikes.values())
     neurons = sum(site.neurons for site in costs.sites)
     assert costs.spikes == pytest.approx(spikes)
     assert costs.spikes_per_neuron == pytest.approx(spikes / neurons)
@@ -112,6 +113,8 @@ def test_a_network_of_other_noise_levels_is_counted_on_the_strata_that_it_has(
 
     snn = SpikingUNet2DModel.from_unet(make_unet(), SpikeSpec(segments=(0, 30)))
     report = measure_fidelity(snn, DDPMScheduler(num_train_timesteps=60), spec=FidelitySpec(2, 3))
-    assert report.costs.strata == (0, 10, 25, 50)
-    assert all(len(site.by_stratum) == 4 for site in report.costs.sites)
+    strata = report.costs.strata
+    assert strata == tuple(stratum.start for stratum in report.strata)
+    assert strata[:2] == (0, 3)  # β grows 17 times as fast as in 1000 steps
+    assert all(len(site.by_stratum) == len(strata) for site in report.costs.sites)
     assert report.costs.sampler_steps == 3

@@ -6,7 +6,8 @@ import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 
-from ann2snn_diffusion.models.loading import BUNDLED, BUNDLED_FOLDER, SourceError, load_source
+from ann2snn_diffusion.models.folders import BUNDLED, BUNDLED_FOLDER
+from ann2snn_diffusion.models.loading import SourceError, load_source
 
 
 @pytest.fixture

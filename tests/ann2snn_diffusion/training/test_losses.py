@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.site_statistics import compare
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
@@ -52,7 +53,8 @@ def test_firing_rates_are_those_of_the_report_and_fall_with_their_gradient(unet:
     state, timestep = torch.randn(4, 1, 8, 8), torch.tensor([10, 700, 20, 400])
     with losses.firing_rates(snn) as rates:
         snn(state, timestep)
-    reported = {site.name: site.firing_rate for site in compare(snn, state, timestep).sites}
+    found = compare(snn, DDPMScheduler(), NoisyStates(state, timestep, None))
+    reported = {site.name: site.firing_rate for site in found.sites}
     assert {name: rates[neuron].item() for name, neuron in snn.neurons().items()} == pytest.approx(reported)
     before = torch.stack(list(rates.values())).mean()
     before.backward()

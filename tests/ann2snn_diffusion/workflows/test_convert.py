@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from safetensors.torch import load_file
 
 from ann2snn_diffusion import SpikingUNet2DModel
-from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
-from ann2snn_diffusion.models.loading import Source
+from ann2snn_diffusion.common.progress import Advance, silent
+from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
+from ann2snn_diffusion.models.loading import Source, load_converted
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.workflows.convert import ConversionError, Settings, convert, convert_to_folder
@@ -59,6 +62,21 @@ def test_a_conversion_that_converts_nothing_fails(unet: UNet2DModel, scheduler: 
         convert(unet, scheduler, spec=SpikeSpec(keep=("*",)), calibration=QUICK)
 
 
+def test_an_ann_whose_own_output_is_not_finite_is_named_before_any_work(
+    unet: UNet2DModel, scheduler: DDPMScheduler
+) -> None:
+    torch.nn.init.constant_(unet.down_blocks[1].resnets[0].conv1.weight, 1e38)  # pyright: ignore
+    stages: list[str] = []
+
+    def track(stage: str, steps: int) -> Advance:
+        stages.append(stage)
+        return silent(stage, steps)
+
+    with pytest.raises(ConversionError, match=r"ANN's own output .* down_blocks\.1\.resnets\.0\.conv1 "):
+        convert(unet, scheduler, calibration=QUICK, track=track)
+    assert not stages
+
+
 @pytest.mark.parametrize("spec", [SpikeSpec(), SpikeSpec(coding="rate", schedule="synchronous", time_steps=2)])
 def test_the_folder_is_a_pipeline_with_report_card_and_pictures(
     unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path, spec: SpikeSpec
@@ -72,7 +90,7 @@ def test_the_folder_is_a_pipeline_with_report_card_and_pictures(
     assert step["command"] == "convert"
     assert step["settings"]["calibration"]["seed"] == 3
     assert step["after"]["epsilon_error"] == report.epsilon_error
-    assert SpikeSpec.from_dict(content["spiking"]) == Settings.of(spec, calibration).spec
+    assert SpikeSpec.from_dict(content["spiking"]) == Settings.of(spec, calibration, scheduler).spec
     assert content["epsilon_error"] == report.epsilon_error
     assert len(content["sites"]) == len(report.sites)
     energy = report.costs.energy("horowitz-45nm")
@@ -99,3 +117,24 @@ def test_the_same_command_twice_writes_the_same_weights(
         (tmp_path / name / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() for name in ("one", "two")
     )
     assert one == two
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_folder_of_another_dtype_holds_what_was_measured(
+    unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path, dtype: str
+) -> None:
+    source = Source(unet, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
+    writing = Writing(samples=0, dtype=dtype)
+    report = convert_to_folder(source, tmp_path / "out", calibration=QUICK, writing=writing).report
+    file = tmp_path / "out" / "unet" / "diffusion_pytorch_model.safetensors"
+    written = load_file(file)
+    assert written["conv_in.weight"].dtype == written["conv_out.weight_correction"].dtype == getattr(torch, dtype)
+    assert written["conv_out.neuron.threshold"].dtype == torch.float32
+    loaded = load_converted(tmp_path / "out").unet
+    assert loaded.dtype == torch.float32
+    assert measure_fidelity(loaded, scheduler).epsilon_error == report.epsilon_error
+
+
+def test_an_unknown_dtype_is_refused() -> None:
+    with pytest.raises(SpecError, match="dtype = 'int8': expected one of float32, float16, bfloat16"):
+        Writing(dtype="int8")

@@ -73,11 +73,11 @@ def test_too_few_states_are_refused_with_the_segment_that_has_none(unet: UNet2DM
 def test_a_budget_is_the_default_where_the_front_is_known(
     spec: dict[str, Any], calibration: dict[str, Any], energy: float
 ) -> None:
-    settings = Settings.of(SpikeSpec(**spec), CalibrationSpec(**calibration))
+    settings = Settings.of(SpikeSpec(**spec), CalibrationSpec(**calibration), DDPMScheduler())
     assert settings.calibration.energy == energy
     assert settings.spec.dead_zone == bool(energy)
     assert settings.spec.doubled == (("*",) if energy else ())
-    assert Settings.of(settings.spec, settings.calibration) == settings
+    assert Settings.of(settings.spec, settings.calibration, DDPMScheduler()) == settings
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,8 @@ def test_each_energy_gives_the_network_that_a_conversion_at_it_gives(source: Sou
     }  # fmt: skip
     networks = json.loads((out / "front.json").read_text())["networks"]
     assert [one["energy_share"] for one in networks] == pytest.approx([0.2, 0.4], rel=0.1)
-    alone = SETTINGS.at(0.2)
-    expected = convert(source.unet, source.scheduler, spec=alone.spec, calibration=alone.calibration).unet
+    alone = replace(SETTINGS.calibration, energy=0.2)
+    expected = convert(source.unet, source.scheduler, spec=SETTINGS.spec, calibration=alone).unet
     found = load_converted(out / "energy-0.2").unet.state_dict()
     assert all(torch.equal(found[name], weight) for name, weight in expected.state_dict().items())
 

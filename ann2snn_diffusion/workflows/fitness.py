@@ -1,0 +1,83 @@
+"""Whether an ANN can be converted, before any work is done, and where its schedule has the noise segments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor
+
+from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
+from ann2snn_diffusion.diffusion.noise_levels import own_starts
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from calibration.observe import visiting
+
+
+class ConversionError(A2SError):
+    """A conversion that would not be one."""
+
+
+def on_schedule(spec: SpikeSpec, scheduler: Any) -> SpikeSpec:
+    """``spec`` with the noise segments, and the guidance of each, at a scheduler's own diffusion timesteps."""
+    starts = own_starts(scheduler, spec.segments)
+    if tuple(starts) == spec.segments:
+        return spec
+    names = {f"segment.{first}": f"segment.{start}" for start, first in starts.items()}
+    guidance = spec.guidance
+    if isinstance(guidance, Mapping):
+        kept = {group: factor for group, factor in guidance.items() if group in names or "segment." not in group}
+        guidance = {names.get(group, group): factor for group, factor in kept.items()}
+    return replace(spec, segments=tuple(starts), guidance=guidance)
+
+
+def refuse_schedule(scheduler: Any) -> None:
+    """Refuse a scheduler whose noise is not told by ᾱ: variance exploding, consistency, flow matching.
+
+    Raises:
+        ConversionError: names its class.
+    """
+    if not hasattr(scheduler, "alphas_cumprod"):
+        raise ConversionError(f"{type(scheduler).__name__}: expected a scheduler with a β schedule, as of a DDPM.")
+
+
+def refuse_conditions(unet: UNet2DModel) -> None:
+    """Refuse a network that takes more than the noisy image; the second half of twice the channels is a variance.
+
+    Raises:
+        ConversionError: other numbers of channels.
+    """
+    channels, given = unet.config["in_channels"], unet.config["out_channels"]
+    if given not in (channels, 2 * channels):
+        raise ConversionError(
+            f"The ANN has in_channels = {channels} and out_channels = {given}: expected as many, or twice as many out "
+            "with a learned variance. Conditions beside the noisy image are not supported."
+        )
+
+
+@torch.no_grad()
+def refuse_not_finite(unet: UNet2DModel, scheduler: Any) -> None:
+    """Run the ANN once, on white noise at its least and largest noise.
+
+    Raises:
+        ConversionError: names the first layer whose output is not finite.
+    """
+    generator = stream("calibration", 0)
+    diffusion_timesteps = torch.tensor([0, len(scheduler.alphas_cumprod) - 1], device=unet.device)
+    broken: list[str] = []
+
+    def look(name: str, received: Any, output: Any) -> None:
+        del received
+        if isinstance(output, Tensor) and not torch.isfinite(output).all():
+            broken.append(name)
+
+    layers = [(layer, partial(look, name)) for name, layer in unet.named_modules() if not list(layer.children())]
+    with visiting(after=layers):
+        unet(draw_noise(unet, 2, generator), diffusion_timesteps, draw_labels(unet, 2, generator))
+    if broken:
+        raise ConversionError(f"The ANN's own output is not finite: first what {broken[0]} gives for white noise.")
