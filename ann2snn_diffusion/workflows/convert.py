@@ -27,13 +27,7 @@ from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.energy_budget import calibrated_to_energy
-from ann2snn_diffusion.workflows.fitness import (
-    ConversionError,
-    on_schedule,
-    refuse_conditions,
-    refuse_not_finite,
-    refuse_schedule,
-)
+from ann2snn_diffusion.workflows.fitness import ConversionError, on_schedule, refuse_unfit
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, stored_as, write_result
 
 CALIBRATION_STATES_PER_TRAJECTORY = 16
@@ -76,10 +70,8 @@ def convert(
         ConversionError: nothing spikes; the ANN takes more than noisy images, or its output, or the result's, is not
             finite.
     """
-    refuse_schedule(scheduler)
+    refuse_unfit(unet, scheduler)
     spec, calibration = on_schedule(spec or SpikeSpec(), scheduler), calibration or CalibrationSpec()
-    refuse_conditions(unet)
-    refuse_not_finite(unet, scheduler)
     if calibration.energy and not spec.doubled:
         spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
     make = partial(SpikingUNet2DModel.from_unet, unet, spec)
@@ -87,10 +79,7 @@ def convert(
     if not spiking.neurons():
         raise ConversionError(f"Nothing was converted: keep = {list(spec.keep)} leaves every site analog.")
     spiking = _calibrated(spiking, make, unet, scheduler, calibration, images, track)
-    report = measure_fidelity(spiking, scheduler, calibration.seed, fidelity, track)
-    if not torch.isfinite(torch.tensor([report.epsilon_error, report.epsilon_error_low_noise])).all():
-        raise ConversionError("The converted network's output is not finite.")
-    return Conversion(spiking, report)
+    return _measured(spiking, scheduler, calibration.seed, fidelity, track)
 
 
 def convert_to_folder(
@@ -143,7 +132,16 @@ def _rounded(
         return conversion
     with stored_as(conversion.unet, writing.dtype):
         pass
-    return replace(conversion, report=measure_fidelity(conversion.unet, scheduler, calibration.seed, track=track))
+    return _measured(conversion.unet, scheduler, calibration.seed, None, track)
+
+
+def _measured(
+    spiking: SpikingUNet2DModel, scheduler: Any, seed: int, fidelity: FidelitySpec | None, track: Track
+) -> Conversion:
+    report = measure_fidelity(spiking, scheduler, seed, fidelity, track)
+    if not torch.isfinite(torch.tensor([report.epsilon_error, report.epsilon_error_low_noise])).all():
+        raise ConversionError("The converted network's output is not finite.")
+    return Conversion(spiking, report)
 
 
 def _calibrated(
