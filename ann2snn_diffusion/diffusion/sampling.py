@@ -123,7 +123,7 @@ def _refuse_labels(unet: UNet2DModel, labels: tuple[int, ...]) -> None:
     known = unet.config["num_class_embeds"] or 0
     if any(not 0 <= label < known for label in labels):
         expected = f"labels from 0 to {known - 1}" if known else "none: the network knows no classes"
-        raise SamplingError(f"`class_labels` = {', '.join(map(str, labels))}: expected {expected}.")
+        raise SamplingError(f"class_labels = {', '.join(map(str, labels))}: expected {expected}.")
 
 
 def _sample_batch(unet: UNet2DModel, scheduler: Any, drawing: Drawing, advance: Advance) -> Tensor:

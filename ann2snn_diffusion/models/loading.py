@@ -65,10 +65,10 @@ def load_source(
     """
     folder, name, revision = find_folder(source)
     unet_folder = _unet_folder(folder)
-    of_ann, whose = find_scheduler(folder, scheduler)
+    of_ann, whose, home = find_scheduler(folder, scheduler)
     unet, found = load_unet(unet_folder, variant)
     nn.Module.to(unet, torch.device(device))
-    return Source(unet, of_ann, name, revision, whose, found, _pipeline(folder), load_decoder(folder))
+    return Source(unet, of_ann, name, revision, whose, found, _pipeline(home), load_decoder(home))
 
 
 def load_ann(source: str) -> UNet2DModel:

@@ -22,8 +22,10 @@ PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 DDPM = "ddpm"
 
 
-def find_scheduler(folder: Path, named: str | None = None) -> tuple[SchedulerMixin, str]:
+def find_scheduler(folder: Path, named: str | None = None) -> tuple[SchedulerMixin, str, Path]:
     """The scheduler of a U-Net in ``folder``, and whose it is: a bare name, empty where it lies in ``folder`` itself.
+
+    Also returns the pipeline's folder that the U-Net lies in, which is ``folder`` where it lies in no other.
 
     Args:
         named: a folder or hub id that has one, or ``ddpm``: DDPM's defaults. By default the one in ``folder``, or of
@@ -33,13 +35,13 @@ def find_scheduler(folder: Path, named: str | None = None) -> tuple[SchedulerMix
         SourceError: there is none; it is unreadable, unknown, or without the ᾱ of a DDPM.
     """
     if named == DDPM:
-        return DDPMScheduler(), "DDPM's defaults"  # pyright: ignore[reportReturnType]
+        return DDPMScheduler(), "DDPM's defaults", folder  # pyright: ignore[reportReturnType]
     if named is not None:
         place, name, _ = find_folder(named)
-        return load_scheduler(place), name
+        return load_scheduler(place), name, folder
     for place in (folder, *folder.resolve().parents):
         if _holds_scheduler(place):
-            return load_scheduler(place), "" if place == folder else place.name
+            return load_scheduler(place), "" if place == folder else place.name, place
     raise SourceError(
         f"{folder}: no {CONFIG} in it, nor in a pipeline that it lies in; say what it was trained with by `scheduler`: "
         f"a folder or hub id that has one, or {DDPM} for DDPM's defaults."

@@ -25,13 +25,7 @@ from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.calibration_states import calibration_states
 from ann2snn_diffusion.workflows.energy_budget import Recording, calibrated_to, record
-from ann2snn_diffusion.workflows.fitness import (
-    ConversionError,
-    on_schedule,
-    refuse_conditions,
-    refuse_not_finite,
-    refuse_schedule,
-)
+from ann2snn_diffusion.workflows.fitness import ConversionError, on_schedule, refuse_unfit
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, stored_as, write_result
 
 MOST_DOUBLED = 5
@@ -59,9 +53,7 @@ class Settings:
 
         Raises:
             SpecError: an energy beside a spec that it cannot be met with.
-            ConversionError: a scheduler whose noise is not told by ᾱ.
         """
-        refuse_schedule(scheduler)
         spec, calibration = on_schedule(spec or SpikeSpec(), scheduler), calibration or CalibrationSpec()
         energy = calibration.budget(spec)
         return cls(_frugal(spec) if energy else spec, replace(calibration, energy=energy))
@@ -94,6 +86,7 @@ def convert(
         ConversionError: nothing spikes; the ANN takes more than noisy images, or its output, or the result's, is not
             finite.
     """
+    refuse_unfit(unet, scheduler)
     settings = Settings.of(spec, calibration, scheduler)
     return _converted(unet, scheduler, settings, images=images, fidelity=fidelity, track=track)
 
@@ -119,9 +112,10 @@ def convert_to_folder(
         OutputError: the folder exists, or cannot be written.
         ConversionError, UnsupportedLayerError, SpecError: see `convert`.
     """
+    refuse_unfit(source.unet, source.scheduler)
+    refuse_images_of_latents(source, images)
     settings, writing = Settings.of(spec, calibration, source.scheduler), writing or Writing()
     seed = settings.calibration.seed
-    refuse_images_of_latents(source, images)
     with new_folder(output, writing.force) as folder:
         conversion = _converted(source.unet, source.scheduler, settings, images=images, track=track)
         conversion = rounded(conversion, source.scheduler, seed, writing, track)
@@ -148,7 +142,7 @@ def rounded(conversion: Conversion, scheduler: Any, seed: int, writing: Writing,
         return conversion
     with stored_as(conversion.unet, writing.dtype):
         pass
-    return replace(conversion, report=measure_fidelity(conversion.unet, scheduler, seed, track=track))
+    return _measured(conversion.unet, scheduler, seed, None, track)
 
 
 def with_history(
@@ -173,14 +167,18 @@ def recorded(unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tens
         UnsupportedLayerError, SpecError, ConversionError, CostTableError: see `convert`.
     """
     spec, calibration = settings.spec, settings.calibration
-    refuse_conditions(unet)
-    refuse_not_finite(unet, scheduler)
 
     def draw(count: int) -> NoisyStates:
         wanted, generator = replace(calibration, states=count), stream("calibration", calibration.seed)
         return calibration_states(unet, scheduler, spec.segments, wanted, images, generator, track)
 
     return record(partial(_uncalibrated, unet, spec), scheduler, draw, calibration, track)
+
+
+def _measured(
+    unet: SpikingUNet2DModel, scheduler: Any, seed: int, fidelity: FidelitySpec | None, track: Track
+) -> Conversion:
+    return finite(Conversion(unet, measure_fidelity(unet, scheduler, seed, fidelity, track)))
 
 
 def finite(conversion: Conversion) -> Conversion:
@@ -205,15 +203,13 @@ def _converted(
         spiking = calibrated_to(calibration.energy, recording, calibration, track)
     else:
         spiking = _least_squares(unet, scheduler, settings, images, track)
-    return finite(Conversion(spiking, measure_fidelity(spiking, scheduler, calibration.seed, fidelity, track)))
+    return _measured(spiking, scheduler, calibration.seed, fidelity, track)
 
 
 def _least_squares(
     unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tensor | None, track: Track
 ) -> SpikingUNet2DModel:
     spec, calibration = settings.spec, settings.calibration
-    refuse_conditions(unet)
-    refuse_not_finite(unet, scheduler)
     spiking, generator = _uncalibrated(unet, spec), stream("calibration", calibration.seed)
     states = calibration_states(unet, scheduler, spec.segments, calibration, images, generator, track)
     advance = track("sites calibrated", len(spiking.neurons()))

@@ -36,37 +36,27 @@ def on_schedule(spec: SpikeSpec, scheduler: Any) -> SpikeSpec:
     return replace(spec, segments=tuple(starts), guidance=guidance)
 
 
-def refuse_schedule(scheduler: Any) -> None:
-    """Refuse a scheduler whose noise is not told by ᾱ: variance exploding, consistency, flow matching.
+def refuse_unfit(unet: UNet2DModel, scheduler: Any) -> None:
+    """Look at an ANN and its scheduler before any work is done.
 
     Raises:
-        ConversionError: names its class.
+        ConversionError: a scheduler without ᾱ, as of variance exploding, consistency and flow matching models; a
+            network that takes more than the noisy image; one whose own output is not finite.
     """
     if not hasattr(scheduler, "alphas_cumprod"):
         raise ConversionError(f"{type(scheduler).__name__}: expected a scheduler with a β schedule, as of a DDPM.")
-
-
-def refuse_conditions(unet: UNet2DModel) -> None:
-    """Refuse a network that takes more than the noisy image; the second half of twice the channels is a variance.
-
-    Raises:
-        ConversionError: other numbers of channels.
-    """
     channels, given = unet.config["in_channels"], unet.config["out_channels"]
     if given not in (channels, 2 * channels):
         raise ConversionError(
             f"The ANN has in_channels = {channels} and out_channels = {given}: expected as many, or twice as many out "
             "with a learned variance. Conditions beside the noisy image are not supported."
         )
+    _refuse_not_finite(unet, scheduler)
 
 
 @torch.no_grad()
-def refuse_not_finite(unet: UNet2DModel, scheduler: Any) -> None:
-    """Run the ANN once, on white noise at its least and largest noise.
-
-    Raises:
-        ConversionError: names the first layer whose output is not finite.
-    """
+def _refuse_not_finite(unet: UNet2DModel, scheduler: Any) -> None:
+    """Run the ANN once, on white noise at its least and largest noise, and name the first layer that goes wrong."""
     generator = stream("calibration", 0)
     diffusion_timesteps = torch.tensor([0, len(scheduler.alphas_cumprod) - 1], device=unet.device)
     broken: list[str] = []

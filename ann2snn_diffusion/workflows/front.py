@@ -30,6 +30,7 @@ from ann2snn_diffusion.workflows.convert import (
     with_history,
 )
 from ann2snn_diffusion.workflows.energy_budget import calibrated_to
+from ann2snn_diffusion.workflows.fitness import refuse_unfit
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 
 
@@ -71,6 +72,7 @@ def front_to_folder(
     """
     require(bool(energies), "front", energies, "energies such as 0.15,0.25,0.35")
     writing, settings = writing or Writing(), settings or Settings(SpikeSpec(), CalibrationSpec())
+    refuse_unfit(source.unet, source.scheduler)
     refuse_images_of_latents(source, images)
     each = [
         Settings.of(settings.spec, replace(settings.calibration, energy=energy), source.scheduler)

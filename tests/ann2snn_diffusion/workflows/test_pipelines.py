@@ -88,6 +88,7 @@ def test_a_latent_model_keeps_its_decoder_and_its_figures_are_of_images(
     original.save_pretrained(tmp_path / "ann")
     source = load_source(str(tmp_path / "ann"))
     convert_to_folder(source, tmp_path / "snn", calibration=QUICK, writing=PICTURES)
+    assert load_source(str(tmp_path / "ann" / "unet")).decoder is not None
     converted = load_converted(tmp_path / "snn")
     name, kept = ("vqvae", original.vqvae) if kind == "LDM" else ("vae", original.vae)
     assert converted.decoder is not None
