@@ -23,7 +23,8 @@ def sample(
 ) -> None:
     """Draw a PNG grid with a converted model, and with its ANN from the same noise."""
     from ann2snn_diffusion.cli.device import usable_device
-    from ann2snn_diffusion.common.atomic_output import new_file
+    from ann2snn_diffusion.common.atomic_output import new_file, require_place
+    from ann2snn_diffusion.common.reservation import reserved
     from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
     from ann2snn_diffusion.diffusion.sampling import sample as draw
     from ann2snn_diffusion.models.loading import load_converted
@@ -32,6 +33,7 @@ def sample(
     from ann2snn_diffusion.spiking.rules import load_rules
 
     picture = (output or Path(f"{folder.resolve().name}-samples.png")).with_suffix(".png")
+    require_place(picture)
     usable_device(device)
     if rules is not None:
         load_rules(rules)
@@ -39,7 +41,7 @@ def sample(
     sampler = choose_scheduler(converted.scheduler, scheduler)
     time_steps = converted.unet.spec.time_steps
     networks = {"ANN": converted.unet.ann(), f"SNN, T = {time_steps}": converted.unet}
-    with new_file(picture) as partial, progress_bars() as progress:
+    with reserved(picture), new_file(picture) as partial, progress_bars() as progress:
         drawing = Drawing(count, steps, seed, batch_size)
         passes = steps * len(drawing.batches())
         grids = {

@@ -15,13 +15,13 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError
 from torch import nn
 
+from ann2snn_diffusion.common.atomic_output import REPORT_FILE
 from ann2snn_diffusion.common.errors import first_line
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.models.provenance import Provenance, provenance_in
 from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel, architecture
 
 BUNDLED = "fashion-mnist"
-REPORT_FILE = "conversion_report.json"
 BUNDLED_FOLDER = Path(__file__).parent / "fashion-mnist-32"
 
 
@@ -36,6 +36,8 @@ class Source:
     scheduler: SchedulerMixin
     name: str
     revision: str | None = None
+    folder: Path | None = None
+    """Where it was read from: never written to."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def load_source(source: str = BUNDLED, device: str = "cpu") -> Source:
             raise SourceError(f"{unet_folder}: {problem.replace('_', ' ')} in the weights: {info[problem][0]} …")
     _check_weights(unet, unet_folder)
     nn.Module.to(unet.float().eval(), torch.device(device))
-    return Source(unet, load_scheduler(folder), name, revision)
+    return Source(unet, load_scheduler(folder), name, revision, folder)
 
 
 def with_random_weights(source: Source, seed: int) -> Source:
@@ -77,7 +79,7 @@ def with_random_weights(source: Source, seed: int) -> Source:
         torch.manual_seed(stream("weights", seed).initial_seed())
         unet = UNet2DModel(**architecture(source.unet))
     nn.Module.to(unet.eval(), source.unet.device)
-    return Source(unet, source.scheduler, f"{source.name} with random weights")
+    return Source(unet, source.scheduler, f"{source.name} with random weights", folder=source.folder)
 
 
 def load_converted(folder: Path, device: str = "cpu") -> Converted:
@@ -99,7 +101,7 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
     provenance = provenance_in(read_json(file)) if file.exists() else ()
     origin = unet.config["converted_from"] or (read_json(file) if file.exists() else {})
     name, revision = str(origin.get("source", "an unknown ANN")), origin.get("revision")
-    return Converted(unet, load_scheduler(folder), name, revision, provenance)
+    return Converted(unet, load_scheduler(folder), name, revision, folder, provenance)
 
 
 def find_folder(source: str) -> tuple[Path, str, str | None]:

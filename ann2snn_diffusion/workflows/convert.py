@@ -16,6 +16,7 @@ from ann2snn_diffusion.common.atomic_output import new_folder
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.common.reservation import reserved
 from ann2snn_diffusion.diffusion.conditioning import draw_labels
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, noisy_images, spread_over
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
@@ -109,14 +110,14 @@ def convert_to_folder(
         ConversionError, UnsupportedLayerError, SpecError: see `convert`.
     """
     spec, calibration, writing = spec or SpikeSpec(), calibration or CalibrationSpec(), writing or Writing()
-    with new_folder(output, writing.force) as folder:
+    with reserved(output), new_folder(output, writing.force, source.folder) as folder:
         conversion = convert(
             source.unet, source.scheduler, spec=spec, calibration=calibration, images=images, track=track
         )
         data = "sampling states" if images is None else f"{len(images)} images"
         settings = {"spiking": conversion.unet.spec.to_dict(), "calibration": asdict(calibration) | {"data": data}}
         done = entry("convert", settings, None, conversion.report.figures())
-        converted = Converted(conversion.unet, source.scheduler, source.name, source.revision, (done,))
+        converted = Converted(conversion.unet, source.scheduler, source.name, source.revision, provenance=(done,))
         networks = {"ANN": source.unet, f"SNN, T = {spec.time_steps}": conversion.unet}
         grids = sample_grids(networks, source.scheduler, writing, calibration.seed, track)
         write_result(folder, converted, conversion.report, grids)

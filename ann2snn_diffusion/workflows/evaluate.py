@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.atomic_output import new_file, refuse_file
 from ann2snn_diffusion.common.digest import digest
+from ann2snn_diffusion.common.processes import reserved_by_main
 from ann2snn_diffusion.common.progress import Advance, Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
@@ -105,17 +106,21 @@ def evaluate_to_folder(
     """
     for place in (output / "images", plots or output):
         refuse_file(place)
-    found = evaluate(
-        converted.unet, converted.scheduler, spec=spec, real=real, shards=output / "images", process=process,
-        track=track,
-    )  # fmt: skip
-    if found is None:
-        return None
+    process = process or PartialState()
+    with reserved_by_main(output, process):
+        found = evaluate(
+            converted.unet, converted.scheduler, spec=spec, real=real, shards=output / "images", process=process,
+            track=track,
+        )  # fmt: skip
+        return None if found is None else _written(found, converted, output, plots)
+
+
+def _written(found: Evaluation, converted: Converted, output: Path, plots: Path | None) -> Evaluation:
     weights = "EMA" if converted.name == BUNDLED else "as published; EMA or not is not recorded"
     origin = {"ann": converted.name, "ann_revision": converted.revision, "ann_weights": weights}
     found = dataclasses.replace(found, settings=origin | found.settings | {"provenance": list(converted.provenance)})
     with new_file(output / "evaluation.json") as file:
-        file.write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n")
+        file.write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n", "utf-8")
     if plots is not None:
         save_plots(plots, found)
     return found
