@@ -19,7 +19,10 @@ def convert(
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Result folder.  [default: ./NAME-snn]")] = None,
     spiking: SpikeSpec,
-    rules: Annotated[Path | None, typer.Option(help="Python file that registers rules of your own.")] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="Python file that registers rules of your own; it is run, with all that it does."),
+    ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of calibration images; default: no data needed.")] = None,
     calibration: CalibrationSpec,
     random_init: Annotated[

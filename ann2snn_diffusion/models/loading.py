@@ -143,9 +143,9 @@ def load_scheduler(folder: Path) -> SchedulerMixin:
         return DDPMScheduler()  # pyright: ignore[reportReturnType]
     config = read_json(place / "scheduler_config.json")
     kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
-    if kind is None or not hasattr(kind, "from_config"):
+    if not isinstance(kind, type) or not issubclass(kind, SchedulerMixin):
         raise SourceError(f"{place}: _class_name = {config.get('_class_name')!r} is no scheduler of diffusers.")
-    scheduler = kind.from_config(config)
+    scheduler: Any = kind.from_config(config)  # pyright: ignore[reportAttributeAccessIssue]
     if not hasattr(scheduler, "alphas_cumprod"):
         raise SourceError(
             f"{place}: {kind.__name__} is not a DDPM scheduler; expected one with a β schedule, such as DDPMScheduler."

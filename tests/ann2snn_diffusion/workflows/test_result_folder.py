@@ -12,7 +12,7 @@ def test_a_network_whose_images_are_not_finite_has_a_line_in_place_of_a_grid(
     unet: UNet2DModel, scheduler: DDPMScheduler, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = copy.deepcopy(unet)
-    broken.conv_out.bias.data.fill_(torch.nan)
+    broken.conv_out.weight.data.fill_(torch.nan)
     with caplog.at_level(logging.WARNING):
         grids = sample_grids({"good": unet, "bad": broken}, scheduler, Writing(samples=1, sample_steps=2))
     assert list(grids) == ["good"]
