@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import Device, Force
+from ann2snn_diffusion.cli.shared_options import Device, Force, Quiet
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
@@ -29,7 +29,9 @@ def convert(
         bool, typer.Option("--random-init", help="Fresh weights, for a2s finetune --learn all --denoise 1 --data …")
     ] = False,
     samples: Annotated[int, typer.Option(min=0, help="Images drawn by ANN and SNN for samples.png; 0: none.")] = 8,
-    device: Device = "cpu",
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="All sites, not the five of largest error.")] = False,
     force: Force = False,
 ) -> None:
     """Convert a pretrained DDPM into a spiking U-Net, without training and without data."""
@@ -38,14 +40,14 @@ def convert(
 
     folder = output or Path(f"{Path(source).resolve().name}-snn")
     refuse_existing(folder, force)
-    usable_device(device)
+    device = usable_device(device, quiet)
 
     from ann2snn_diffusion.common.random_streams import stream
     from ann2snn_diffusion.data.image_files import read_images
     from ann2snn_diffusion.diffusion.conditioning import sample_size
     from ann2snn_diffusion.models.loading import load_source, with_random_weights
     from ann2snn_diffusion.reporting.fidelity_table import print_conversion
-    from ann2snn_diffusion.reporting.terminal import console, progress_bars, tracking
+    from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.convert import convert_to_folder
     from ann2snn_diffusion.workflows.result_folder import Writing
@@ -59,10 +61,10 @@ def convert(
     if images is not None:
         count, generator = calibration.states, stream("calibration images", calibration.seed)
         pictures = read_images(images, count, ann.unet.config["in_channels"], sample_size(ann.unet), generator)
-    with progress_bars() as progress:
+    with following(quiet) as track:
         conversion = convert_to_folder(
             ann, folder, spec=spiking, calibration=calibration, images=pictures,
-            writing=Writing(samples, force=force), track=tracking(progress),
+            writing=Writing(samples, force=force), track=track,
         )  # fmt: skip
-    print_conversion(console(), conversion.report, spiking)
-    typer.echo(f"{folder}: model, conversion_report.json" + (", samples.png" if samples else ""))
+    print_conversion(console(quiet), conversion.report, spiking, verbose)
+    tell(console(quiet), f"{folder}: model, conversion_report.json" + (", samples.png" if samples else ""))

@@ -8,7 +8,11 @@ from typing import Annotated
 import typer
 
 Recipe = Annotated[str | None, typer.Option(help="TOML file or recipe name; flags override it.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …; auto: cuda, mps or cpu, the first there is.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no results on the terminal; errors alone.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Where an error ends it: the traceback, and all warnings.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the result folder if it exists.")]
 Rules = Annotated[
     Path | None, typer.Option(help="The rules that the model was converted with: a Python file, which is run.")

@@ -59,6 +59,9 @@ def occupied(place: Path) -> bool:
         place.lstat()
     except FileNotFoundError:
         return False
+    except NotADirectoryError:
+        refuse_file(place)
+        return False
     except (OSError, ValueError) as error:
         raise OutputError(f"{place} cannot be written: {_reason(error)}.") from error
     return True
