@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 WRONG: tuple[Any, ...] = (
-    None, True, -1, 0, 0.5, 1e30, 2**70, -(2**70), float("nan"), float("inf"), "", "x", "n" * 300, [], [0], [1, "x"], {},
-    {"x": 1}, "torch.nn.Linear",
+    None, True, -1, 0, 0.5, 1e30, 2**70, -(2**70), float("nan"), float("inf"), "", "x", "n" * 300, [], [0], [1, "x"],
+    {}, {"x": 1}, "torch.nn.Linear",
 )  # fmt: skip
 """Values that hardly any field can have."""
 SAMPLE = "sample snn -n 1 --steps 2 -o result.png --device cpu"
@@ -34,8 +34,11 @@ class Fault:
 
     what: str
     command: str
+    """One of `RESULTS`, whose result it must write if it writes one."""
     more: tuple[str, ...] = ()
     """Arguments behind those of the command."""
+    without: str = ""
+    """Part of the command that is left out."""
 
 
 def json_of(file: str, command: str, inside: str | None = None) -> Callable[[random.Random, Path], Fault]:
@@ -114,8 +117,9 @@ def output(chance: random.Random, folder: Path) -> Fault:
     (folder / "thesis").mkdir()
     (folder / "thesis" / "thesis.tex").write_text("x")
     places = ["", ".", "..", "/", "n" * 300, "nowhere", "file", "file/out", "thesis", "snn", "ddpm", "snn/unet",
-              "/proc/out", "a\0b", os.fsdecode(b"\xff\xfe")]  # fmt: skip
-    place, command = chance.choice(places), chance.choice([SAMPLE, CONVERT, RESUME])
+              "/proc/out", "a\0b"]  # fmt: skip
+    command = chance.choice([SAMPLE, CONVERT, RESUME])
+    place = chance.choice([*places[:5], "thesis", "absent/x.png", "/proc/x.png"] if command == SAMPLE else places)
     force = () if command == SAMPLE or chance.random() < 0.5 else ("--force",)
     return Fault(f"-o {place[:20]!r} {' '.join(force)}", command, ("-o", place, *force))
 
@@ -126,8 +130,17 @@ def recipe(chance: random.Random, folder: Path) -> Fault:
     value = chance.choice(
         ["-1", "0.5", '"x"', "[]", "{}", "nan", "1e999", "9" * 40, "[[1]]", "true", "", '"', "1979-05-27"]
     )
-    (folder / "broken.toml").write_text(f"[spiking]\n{key} = {value}\n")
-    return Fault(f"recipe {key} = {value:.20}", CONVERT.replace("--time-steps 2 ", ""), ("--recipe", "broken.toml"))
+    whole = "" if key == "time_steps" else "time_steps = 2\n"
+    (folder / "broken.toml").write_text(f"[spiking]\n{whole}{key} = {value}\n")
+    return Fault(f"recipe {key} = {value:.20}", CONVERT, ("--recipe", "broken.toml"), "--time-steps 2")
+
+
+def name_of_source(chance: random.Random, folder: Path) -> Fault:
+    """The ANN's folder has a name that is no text, long, or full of what other languages mean something by."""
+    names = [b"\xff\xfe", b"n" * 250, b"$\\frac$ {0} %s", "ε\n[red]".encode()]
+    name = os.fsdecode(chance.choice(names))
+    (folder / "ddpm").rename(folder / name)
+    return Fault(f"source {name!r:.20}", CONVERT, (name,), "ddpm")
 
 
 def images(chance: random.Random, folder: Path) -> Fault:
@@ -156,5 +169,6 @@ KINDS: Mapping[str, Callable[[random.Random, Path], Fault]] = MappingProxyType({
     "outputs": output,
     "recipes": recipe,
     "images": images,
+    "names": name_of_source,
 })  # fmt: skip
 """By name."""

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -50,13 +51,13 @@ def prepare(folder: Path) -> None:
         Source(unet, scheduler, "ddpm"), folder / "snn", spec=SpikeSpec(time_steps=2, segments=(0, 500)),  # pyright: ignore[reportArgumentType]
         calibration=CalibrationSpec(states=14, positions=64, sampler_steps=2), writing=Writing(samples=0),
     )  # fmt: skip
-    arguments = RESUME.partition(" --resume")[0].replace("result", "out").split()
+    arguments = RESUME.partition(" --resume")[0].replace("result", "out").split(" ")
     if run(folder, arguments)[0] != 0:
         raise RuntimeError("the training without a fault failed")
     shutil.rmtree(folder / "out")
 
 
-def run(folder: Path, arguments: list[str], seconds: float = SECONDS) -> tuple[int | None, str]:
+def run(folder: Path, arguments: Sequence[str], seconds: float = SECONDS) -> tuple[int | None, str]:
     """Exit code of ``a2s`` in a process of its own, None if it was killed after ``seconds``; and its stderr."""
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         child = os.fork()
@@ -73,7 +74,7 @@ def run(folder: Path, arguments: list[str], seconds: float = SECONDS) -> tuple[i
         return os.waitstatus_to_exitcode(status) if ended else None, said.read()
 
 
-def _become(folder: Path, arguments: list[str], said: int) -> None:
+def _become(folder: Path, arguments: Sequence[str], said: int) -> None:
     """Be ``a2s``, and never come back."""
     code = -1
     try:
@@ -93,12 +94,12 @@ def _become(folder: Path, arguments: list[str], said: int) -> None:
         os._exit(code)
 
 
-def trial(folder: Path, fault: Fault, expected: bytes | None) -> tuple[str, str]:
+def trial(folder: Path, fault: Fault, expected: bytes) -> tuple[str, str]:
     """How a command ended, one of `VERDICTS`, and what it said."""
     before = listing(folder)
-    code, said = run(folder, [*fault.command.split(), *fault.more])
+    code, said = run(folder, [*fault.command.replace(fault.without, "").split(), *fault.more])
     if code == 0:
-        result = folder / RESULTS.get(fault.command, "absent")
+        result = folder / RESULTS[fault.command]
         same = result.is_file() and result.read_bytes() == expected
         return "same result" if same else "other result", said
     if code is None:
@@ -118,7 +119,7 @@ def listing(folder: Path) -> set[str]:
 
 
 def main(
-    minutes: Annotated[float, typer.Option(help="How long trials go on.")] = 20,
+    minutes: Annotated[float, typer.Option(help="How long rounds of all kinds go on; one at the least.")] = 20,
     seed: Annotated[int, typer.Option(help="Of what is broken.")] = 0,
     shown: Annotated[bool, typer.Option(help="Each trial that did not end well, with what it said.")] = True,
 ) -> None:
@@ -135,12 +136,12 @@ def main(
             run(Path(place) / "unbroken", command.split())
             expected[command] = (Path(place) / "unbroken" / result).read_bytes()
             shutil.rmtree(Path(place) / "unbroken")
-        while time.monotonic() < until:
+        while not counts or time.monotonic() < until:
             for kind, break_it in KINDS.items():
                 folder = Path(place) / "broken"
                 shutil.copytree(whole, folder)
                 fault = break_it(chance, folder)
-                verdict, said = trial(folder, fault, expected.get(fault.command))
+                verdict, said = trial(folder, fault, expected[fault.command])
                 counts[kind][verdict] += 1
                 if shown and verdict not in VERDICTS[:2]:
                     print(f"{verdict}: {fault.what}: {' | '.join(said.splitlines())[-300:]}", flush=True)
@@ -149,6 +150,7 @@ def main(
     for kind, found in {**counts, "all": sum(counts.values(), Counter())}.items():
         rows.add_row(kind, *(str(found[verdict]) for verdict in VERDICTS))
     Console(width=160).print(rows)
+    sys.exit(int(any(found[verdict] for found in counts.values() for verdict in VERDICTS[3:])))
 
 
 if __name__ == "__main__":

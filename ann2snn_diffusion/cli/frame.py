@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import re
 import sys
@@ -24,7 +25,9 @@ BYTES = re.compile(r"(\d+) bytes")
 @contextmanager
 def framed(debug: bool) -> Iterator[None]:
     """Turn every error into a line and an exit code; nothing but that line is said, unless ``debug``."""
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "warning" if debug else "error")
+    if not debug:  # before diffusers is imported, and after
+        os.environ.setdefault("DIFFUSERS_VERBOSITY", "critical")
+        logging.getLogger("diffusers").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8

@@ -18,11 +18,13 @@ def sample(
         Path | None,
         typer.Option("--output", "-o", help="Picture: .png, .jpg, .webp or .pdf.  [default: ./NAME-samples.png]"),
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images to draw.")] = 64,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=2**31, help="Images to draw.")] = 64,
     scheduler: Annotated[str, typer.Option(help="ddpm, ddim, pndm, unipcmultistep …")] = "ddim",
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="Image i is seeded with seed + i.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time; changes nothing but memory.")] = 64,
+    steps: Annotated[int, typer.Option(min=1, max=2**31, help="Denoising steps.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, max=2**62, help="Image i is seeded with seed + i.")] = 0,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=2**31, help="Images at a time; changes nothing but memory.")
+    ] = 64,
     rules: Rules = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -32,6 +34,7 @@ def sample(
     from ann2snn_diffusion.common.atomic_output import new_file, require_place
     from ann2snn_diffusion.common.reservation import reserved
     from ann2snn_diffusion.common.specs import require
+    from ann2snn_diffusion.diffusion.memory import require_memory
     from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
     from ann2snn_diffusion.diffusion.sampling import sample as draw
     from ann2snn_diffusion.models.loading import load_converted
@@ -40,13 +43,14 @@ def sample(
     from ann2snn_diffusion.spiking.rules import load_rules
 
     picture = output or Path(f"{folder.resolve().name}-samples.png")
-    picture = picture if picture.suffix else picture.with_suffix(".png")
+    picture = picture if picture.suffix or not picture.name.strip(".") else picture.with_suffix(".png")
     require(picture.suffix.lower() in SUFFIXES, "output", str(picture), f"a name that ends in {', '.join(SUFFIXES)}")
     require_place(picture)
     device = usable_device(device, quiet)
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder, device)
+    require_memory("count", count, converted.unet)
     sampler = choose_scheduler(converted.scheduler, scheduler)
     time_steps = converted.unet.spec.time_steps
     networks = {"ANN": converted.unet.ann(), f"SNN, T = {time_steps}": converted.unet}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -61,8 +61,8 @@ def refuse_damaged(folder: Path, files: list[Path]) -> None:
 def _verified(path: Path) -> bool:
     try:
         with Image.open(path) as image:
-            image.convert("RGB")  # decodes it to the end
-    except Exception:  # decoders of damaged files raise anything
+            image.verify()
+    except (UnidentifiedImageError, OSError, SyntaxError):
         return False
     return True
 
@@ -82,5 +82,5 @@ def open_image(path: Path, mode: str) -> Image.Image:
     try:
         with Image.open(path) as image:
             return image.convert(mode)
-    except Exception as error:  # see `_verified`
+    except (UnidentifiedImageError, OSError) as error:
         raise ImagesError(f"{path}: not readable as an image.") from error

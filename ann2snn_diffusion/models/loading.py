@@ -19,6 +19,7 @@ from ann2snn_diffusion.common.atomic_output import REPORT_FILE
 from ann2snn_diffusion.common.errors import first_line
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.models.provenance import Provenance, provenance_in
+from ann2snn_diffusion.models.unet_config import refuse_wrong_types
 from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel, architecture
 
 BUNDLED = "fashion-mnist"
@@ -90,9 +91,11 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
     """
     if not (folder / "unet" / "config.json").exists():
         raise SourceError(f"{folder}: no unet/config.json; expected a folder that a2s convert wrote.")
-    kind = read_json(folder / "unet" / "config.json").get("_class_name")
+    config = read_json(folder / "unet" / "config.json")
+    kind = config.get("_class_name")
     if kind != "SpikingUNet2DModel":
         raise SourceError(f"{folder}: unet/config.json has _class_name = {kind!r}; convert it first with a2s convert.")
+    refuse_wrong_types(folder / "unet" / "config.json", config)
     unet = SpikingUNet2DModel.from_pretrained(folder)
     _check_weights(unet, folder / "unet")
     nn.Module.to(unet.eval(), torch.device(device))
@@ -177,13 +180,15 @@ def _check_class(unet_folder: Path) -> None:
         raise SourceError(
             f"{unet_folder}: no config.json and no unet/config.json; expected a pipeline or U-Net folder of diffusers."
         )
-    kind = read_json(unet_folder / "config.json").get("_class_name")
+    config = read_json(unet_folder / "config.json")
+    kind = config.get("_class_name")
     if kind == "SpikingUNet2DModel":
         raise SourceError(f"{unet_folder}: is spiking already; pass the ANN that it was converted from.")
     if kind != "UNet2DModel":
         raise SourceError(
             f"{unet_folder / 'config.json'}: _class_name = {kind!r}; only a UNet2DModel can be converted."
         )
+    refuse_wrong_types(unet_folder / "config.json", config)
 
 
 def _check_weights(unet: UNet2DModel, unet_folder: Path) -> None:

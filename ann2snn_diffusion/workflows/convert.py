@@ -18,6 +18,7 @@ from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.common.reservation import reserved
 from ann2snn_diffusion.diffusion.conditioning import draw_labels
+from ann2snn_diffusion.diffusion.memory import require_memory
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, noisy_images, spread_over
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
@@ -77,6 +78,7 @@ def convert(
     spec, calibration = spec or SpikeSpec(), calibration or CalibrationSpec()
     if calibration.energy and not spec.doubled:
         spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
+    require_memory("states", calibration.states, unet)
     make = partial(SpikingUNet2DModel.from_unet, unet, spec)
     spiking = make()
     if not spiking.neurons():

@@ -22,6 +22,7 @@ from ann2snn_diffusion.common.digest import digest
 from ann2snn_diffusion.common.processes import reserved_by_main
 from ann2snn_diffusion.common.progress import Advance, Track, silent
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.diffusion.memory import require_memory
 from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
 from ann2snn_diffusion.evaluation.features import FeatureImages, Features
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, image_distance, measure_fidelity
@@ -65,6 +66,7 @@ def evaluate(
     spec = dataclasses.replace(spec, count=spec.drawn(bundled=real is not None, data=False))
     if real is not None:
         require_enough(spec.count, real.network.width)
+    require_memory("count", spec.count, unet)
     ann = unet.ann()
     with ExitStack() as stack:
         folder = shards or Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -27,6 +27,7 @@ from ann2snn_diffusion.common.digest import digest
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.diffusion.memory import require_memory
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, fidelity_on, fidelity_states
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.loading import Converted
@@ -97,6 +98,7 @@ def finetune(
     lesson, run = lesson or Lesson(unet.ann(), scheduler), run or TrainingRun(accelerator_for(spec))
     require_images(spec, lesson.images)
     require_teacher(unet, lesson.ann)
+    require_memory("train_batch_size", spec.train_batch_size, unet)
     result_spec = _result_spec(unet.spec, spec)
     learning, accelerator = _copy_that_learns(unet, spec), run.accelerator
     identity = training_identity(learning, lesson, spec, accelerator)

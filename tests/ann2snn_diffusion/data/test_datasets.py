@@ -115,12 +115,12 @@ def test_small_and_damaged_images_are_named(tmp_path: Path) -> None:
         folder_images(tmp_path, 1, (8, 8))
 
 
-def test_a_cut_off_image_is_named_before_any_is_learnt_from(tmp_path: Path) -> None:
+def test_a_cut_off_image_is_named_when_it_is_read(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(tmp_path / "cut.jpg")
     content = (tmp_path / "cut.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
     with pytest.raises(ImagesError, match=r"cut\.jpg"):
-        folder_images(tmp_path, 1, (8, 8))
+        folder_images(tmp_path, 1, (8, 8))[0]
 
 
 def test_grey_images_fill_three_channels(tmp_path: Path) -> None:
