@@ -1,4 +1,4 @@
-"""What kill −9 leaves: ``python -m benchmarks.kills --kills 200``.
+"""What kill −9 leaves: ``python -m benchmarks.kills --minutes 40``.
 
 Every command is killed at a random moment, and run again. It must end as if it had never been killed: the same result,
 to the bit, and no file more.
@@ -6,6 +6,7 @@ to the bit, and no file more.
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import sys
@@ -48,7 +49,7 @@ def trial(folder: Path, command: str, seconds: float) -> str:
 
 
 def main(
-    kills: Annotated[int, typer.Option(help="Over all commands.")] = 200,
+    minutes: Annotated[float, typer.Option(help="How long; one kill of each command at the least.")] = 40,
     seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
 ) -> None:
     """Kill every command in turn, and count what it cost."""
@@ -67,8 +68,10 @@ def main(
             content = (folder / result).read_bytes() if result else None
             unbroken[command] = time.monotonic() - started, content, files(folder)
             shutil.rmtree(folder)
-        for index in range(kills):
-            command = list(COMMANDS)[index % len(COMMANDS)]
+        until = time.monotonic() + 60 * minutes
+        for index, command in enumerate(itertools.cycle(COMMANDS)):
+            if index >= len(COMMANDS) and time.monotonic() > until:
+                break
             seconds, content, expected = unbroken[command]
             shutil.copytree(whole, folder)
             verdict, result = trial(folder, command, chance.uniform(0, seconds)), COMMANDS[command]
