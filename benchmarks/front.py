@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from ann2snn_diffusion import CalibrationSpec, SpikeSpec, load_source
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, fidelity_on, fidelity_states
-from ann2snn_diffusion.reporting.terminal import progress_bars, tracking
+from ann2snn_diffusion.reporting.terminal import following
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.convert import Settings, recorded
 from ann2snn_diffusion.workflows.energy_budget import calibrated_to
@@ -44,11 +44,11 @@ def main(
         settings = [
             Settings.of(spec, CalibrationSpec(energy=energy, states=states), source.scheduler) for energy in ENERGIES
         ]
-        with progress_bars() as progress:
-            recording = recorded(source.unet, source.scheduler, settings[0], None, tracking(progress))
+        with following() as track:
+            recording = recorded(source.unet, source.scheduler, settings[0], None, track)
             fronts[case] = []
             for one in settings:
-                unet = calibrated_to(one.calibration.energy or 0, recording, one.calibration, tracking(progress))
+                unet = calibrated_to(one.calibration.energy or 0, recording, one.calibration, track)
                 fronts[case].append(fidelity_on(unet, source.scheduler, judged, FIDELITY).figures())
         print(case, *(f"{one['spikes_per_neuron']:.2f}: {one['epsilon_error']:.2e}" for one in fronts[case]), sep="  ")
     (output / "codings.json").write_text(json.dumps(fronts, indent=1) + "\n")

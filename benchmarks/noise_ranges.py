@@ -25,7 +25,7 @@ from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
 from ann2snn_diffusion.evaluation.image_quality import fid
 from ann2snn_diffusion.evaluation.real_data import RealData, bundled_data
 from ann2snn_diffusion.models.loading import load_converted
-from ann2snn_diffusion.reporting.terminal import console, progress_bars, tracking
+from ann2snn_diffusion.reporting.terminal import console, following
 from ann2snn_diffusion.search.objectives import drawn_features, shared
 
 
@@ -77,8 +77,8 @@ def main(
     drawing = Drawing(count, steps, seed, batch_size)
     batches = -(-count // batch_size // process.num_processes)
     table = Table("the SNN at", "FID")
-    with progress_bars() as progress:
-        track = tracking(progress) if process.is_main_process else silent
+    with following() as track:
+        track = track if process.is_main_process else silent
         for first, end in [(0, 0), *zip(starts, [*starts[1:], last], strict=True), (0, last)]:
             title = f"{first} … {end - 1}" if end else "none: the ANN"
             network: Any = Within(unet, first, end)

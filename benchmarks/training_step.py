@@ -17,7 +17,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ann2snn_diffusion import SpikeSpec, SpikingUNet2DModel, load_source
-from ann2snn_diffusion.training.loop import learnable
+from ann2snn_diffusion.training.learner import learnable
 
 
 def activation_bytes(network: UNet2DModel, sample: Tensor, diffusion_timestep: Tensor) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.data.datasets import read_idx
+from ann2snn_diffusion.training.state_file import load_state, save_state
 
 ARCHITECTURE = {
     "sample_size": 32,
@@ -91,13 +92,16 @@ def main(
     schedule = get_scheduler("cosine", optimizer, num_warmup_steps=lr_warmup_steps, num_training_steps=steps)
     unet, optimizer = accelerator.prepare(unet, optimizer)
     ema.to(accelerator.device)
-    accelerator.register_for_checkpointing(ema, schedule)
+    parts = {"unet": accelerator.unwrap_model(unet), "optimizer": optimizer, "schedule": schedule, "ema": ema}
 
     log = output / "loss.jsonl"
     step = 0
     checkpoints = sorted(output.glob("checkpoint-??????"))
     if checkpoints:
-        accelerator.load_state(str(checkpoints[-1]))
+        state = load_state(checkpoints[-1] / "state.safetensors")
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        ema.to(accelerator.device)
         step = int(checkpoints[-1].name.removeprefix("checkpoint-"))
     output.mkdir(parents=True, exist_ok=True)
 
@@ -124,7 +128,7 @@ def main(
                 with log.open("a") as lines:
                     lines.write(json.dumps({"step": step, "loss": round(loss.item(), 6)}) + "\n")
             if step % checkpointing_steps == 0 or step == steps:
-                save_checkpoint(accelerator, output, step)
+                save_checkpoint(accelerator, output, step, parts)
 
     if accelerator.is_main_process:
         finished = accelerator.unwrap_model(unet)
@@ -133,13 +137,14 @@ def main(
         DDPMPipeline(finished.half(), scheduler).save_pretrained(str(output / "pipeline"))
 
 
-def save_checkpoint(accelerator: Accelerator, output: Path, step: int) -> None:
+def save_checkpoint(accelerator: Accelerator, output: Path, step: int, parts: dict[str, Any]) -> None:
     """Write beside, then rename: a checkpoint cut short never carries a checkpoint's name. The last one is kept."""
     earlier = sorted(output.glob("checkpoint-??????"))
     partial = output / "partial"
-    accelerator.save_state(str(partial))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
+        partial.mkdir(exist_ok=True)
+        save_state(partial / "state.safetensors", {name: part.state_dict() for name, part in parts.items()})
         partial.rename(output / f"checkpoint-{step:06d}")
         for folder in earlier:
             for file in folder.iterdir():

@@ -90,7 +90,7 @@ def write(output: Path, classifier: FashionClassifier, data: Path, training: str
     test_features, logits = apply(classifier, test_images)
     accuracy = (logits.argmax(1) == test_labels).float().mean().item()
     kept = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))[:KEPT_FEATURES]
-    with new_folder(output, force) as folder:
+    with new_folder(output, force, marker="references.safetensors") as folder:
         save_model(classifier, str(folder / "model.safetensors"))
         tensors = pack_statistics(features) | {"train": features[kept].half(), "test": test_features.half()}
         save_file(tensors, folder / "references.safetensors")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -10,10 +12,10 @@ from ann2snn_diffusion.cli.command_from_specs import command
 from ann2snn_diffusion.cli.convert import convert
 from ann2snn_diffusion.cli.evaluate import evaluate
 from ann2snn_diffusion.cli.finetune import finetune
+from ann2snn_diffusion.cli.frame import framed
 from ann2snn_diffusion.cli.inspect import inspect
 from ann2snn_diffusion.cli.sample import sample
 from ann2snn_diffusion.cli.search_thresholds import search_thresholds
-from ann2snn_diffusion.common.errors import A2SError, first_line
 
 app = typer.Typer(
     name="a2s",
@@ -30,18 +32,23 @@ app.command()(command(evaluate))
 app.command()(command(inspect))
 
 
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=lambda wanted: _show_version(wanted), help="Version.")
+    ] = False,
+) -> None:
+    """Pretrained diffusers DDPMs become spiking U-Nets at 4 time steps."""
+    del version
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ann2snn-diffusion {version('ann2snn-diffusion')}")
+        raise typer.Exit
+
+
 def main() -> None:
     """Run ``a2s``; errors that a user can mend are one line on stderr and exit code 1."""
-    try:
+    with framed("--debug" in sys.argv):
         app()
-    except A2SError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; nothing was written")
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        sys.exit(
-            f"error: torch and torchvision do not fit together ({first_line(error)}). "
-            "Install both in one command: pip install --force-reinstall torch torchvision"
-        )

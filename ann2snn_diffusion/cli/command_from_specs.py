@@ -13,7 +13,7 @@ from ann2snn_diffusion.cli.option_of_field import fields_with_flags, option, par
 from ann2snn_diffusion.cli.recipe import read_recipe
 from ann2snn_diffusion.cli.refused_values import explain
 from ann2snn_diffusion.cli.resolve import Request, resolve
-from ann2snn_diffusion.cli.shared_options import Recipe
+from ann2snn_diffusion.cli.shared_options import Debug, Recipe
 from ann2snn_diffusion.cli.tables import TABLES
 from ann2snn_diffusion.common.errors import A2SError
 
@@ -21,15 +21,16 @@ from ann2snn_diffusion.common.errors import A2SError
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """The typer command of a function that takes the specs of its tables, each as a parameter of the table's name.
 
-    In the place of these parameters stand --recipe and an option for each of their fields. Errors that a user can mend
-    speak of flags.
+    In the place of these parameters stand --recipe and an option for each of their fields; --debug is added. Errors
+    that a user can mend speak of flags.
     """
     name = function.__name__.replace("_", "-")
     specs = TABLES.get(name, {})
     fields = {field: declared for spec in specs.values() for field, declared in fields_with_flags(spec).items()}
 
     @wraps(function)
-    def run(context: typer.Context, recipe: str | None = None, **given: Any) -> None:
+    def run(context: typer.Context, debug: bool, recipe: str | None = None, **given: Any) -> None:
+        del debug  # the frame around all commands looks for it
         flags = {str(one.name): max(one.opts, key=len) for one in context.command.params if one.opts[0].startswith("-")}
         asked = {
             field: parse(fields[field], value) if field in fields else value
@@ -41,6 +42,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             function(**{field: given[field] for field in given.keys() - fields.keys()}, **resolve(request, specs))
         except A2SError as error:
             raise A2SError(explain(error, request, flags)) from error
+        except KeyboardInterrupt:
+            raise A2SError("interrupted; nothing was written") from None
 
     parameters = _parameters(function, specs)
     run.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
@@ -59,4 +62,4 @@ def _parameters(function: Callable[..., None], specs: Mapping[str, type]) -> lis
             parameters += [option(declared, names) for declared in fields_with_flags(specs[name]).values()]
         else:
             parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name]))
-    return parameters
+    return [*parameters, Parameter("debug", Parameter.KEYWORD_ONLY, default=False, annotation=Debug)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import Device, Force
+from ann2snn_diffusion.cli.shared_options import Device, Force, Quiet
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
@@ -40,24 +40,29 @@ def convert(
             help="Of the weights in the result folder, which are rounded to it: float32, float16 or bfloat16."
         ),
     ] = "float32",
-    rules: Annotated[Path | None, typer.Option(help="Python file that registers rules of your own.")] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="Python file that registers rules of your own; it is run, with all that it does."),
+    ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of calibration images; default: no data needed.")] = None,
     calibration: CalibrationSpec,
     random_init: Annotated[
         bool, typer.Option("--random-init", help="Fresh weights, for a2s finetune --learn all --denoise 1 --data …")
     ] = False,
     samples: Annotated[int, typer.Option(min=0, help="Images drawn by ANN and SNN for samples.png; 0: none.")] = 8,
-    device: Device = "cpu",
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="All sites, not the five of largest error.")] = False,
     force: Force = False,
 ) -> None:
     """Convert a pretrained DDPM into a spiking U-Net, without training and without data."""
     from ann2snn_diffusion.cli.device import usable_device
-    from ann2snn_diffusion.common.atomic_output import refuse_existing
+    from ann2snn_diffusion.common.atomic_output import FRONT_FILE, REPORT_FILE, refuse_existing
 
     energies = None if front is None else _energies(front, calibration)
     folder = output or Path(f"{Path(source).resolve().name}-{'front' if energies else 'snn'}")
-    refuse_existing(folder, force)
-    usable_device(device)
+    refuse_existing(folder, force, marker=FRONT_FILE if energies else REPORT_FILE)
+    device = usable_device(device, quiet)
 
     from ann2snn_diffusion.common.random_streams import stream
     from ann2snn_diffusion.data.image_files import read_images
@@ -65,7 +70,7 @@ def convert(
     from ann2snn_diffusion.models.loading import load_source, with_random_weights
     from ann2snn_diffusion.reporting.fidelity_table import print_conversion
     from ann2snn_diffusion.reporting.front_plot import front_table
-    from ann2snn_diffusion.reporting.terminal import console, progress_bars, tracking
+    from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.convert import Settings, convert_to_folder
     from ann2snn_diffusion.workflows.front import front_to_folder
@@ -86,25 +91,25 @@ def convert(
         channels, size = ann.unet.config["in_channels"], sample_size(ann.unet)
         pictures, odd = read_images(images, count, channels, size, generator)
         if odd:
-            typer.echo(f"{images}: {odd}")
+            tell(console(quiet), f"{images}: {odd}")
     written = ", samples.png" if samples else ""
     writing = Writing(samples, force=force, dtype=dtype)
     if energies:
-        with progress_bars() as progress:
+        with following(quiet) as track:
             points = front_to_folder(
                 ann, folder, energies, settings=Settings(spiking, calibration), images=pictures, writing=writing,
-                track=tracking(progress),
+                track=track,
             )  # fmt: skip
-        console().print(front_table([point.figures() for point in points]))
-        typer.echo(f"{folder}: a model for each energy, front.json, front.png{written}")
+        console(quiet).print(front_table([point.figures() for point in points]))
+        tell(console(quiet), f"{folder}: a model for each energy, front.json, front.png{written}")
         return
-    with progress_bars() as progress:
+    with following(quiet) as track:
         conversion = convert_to_folder(
-            ann, folder, spec=spiking, calibration=calibration, images=pictures, writing=writing,
-            track=tracking(progress),
-        )  # fmt: skip
-    print_conversion(console(), conversion.report, conversion.unet.spec, calibration.budget(spiking))
-    typer.echo(f"{folder}: model, conversion_report.json{written}")
+            ann, folder, spec=spiking, calibration=calibration, images=pictures, writing=writing, track=track
+        )
+    budget = calibration.budget(spiking)
+    print_conversion(console(quiet), conversion.report, conversion.unet.spec, budget, verbose=verbose)
+    tell(console(quiet), f"{folder}: model, conversion_report.json{written}")
 
 
 def _energies(front: str, calibration: CalibrationSpec) -> tuple[float, ...]:

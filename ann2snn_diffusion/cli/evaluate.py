@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import DataRoot, Device, FeaturesName, InceptionWeights, Rules
+from ann2snn_diffusion.cli.shared_options import DataRoot, Device, FeaturesName, InceptionWeights, Quiet, Rules
 from ann2snn_diffusion.evaluation.spec import EvaluationSpec
 
 
@@ -31,7 +31,8 @@ def evaluate(
     inception_weights: InceptionWeights = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for PNG plots: samples, error over noise, sites.")] = None,
     rules: Rules = None,
-    device: Device = "cpu",
+    device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Measure a converted model beside its ANN: fidelity, FID, KID; the same noise for both.
 
@@ -41,26 +42,32 @@ def evaluate(
     from dataclasses import replace
 
     from ann2snn_diffusion.cli.device import start_process
+    from ann2snn_diffusion.common.errors import A2SError
     from ann2snn_diffusion.common.progress import silent
     from ann2snn_diffusion.evaluation.real_data import has_bundled_data, reference_data
     from ann2snn_diffusion.models.loading import load_converted
     from ann2snn_diffusion.reporting.evaluation_table import print_evaluation
-    from ann2snn_diffusion.reporting.terminal import console, progress_bars, tracking
+    from ann2snn_diffusion.reporting.terminal import console, following
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.evaluate import evaluate_to_folder
 
-    process, device = start_process(device)
+    process, device = start_process(device, quiet)
     results = output or Path(f"{folder.resolve().name}-evaluation")
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder, device)
     bundled = has_bundled_data(converted.name, data, features)
     spec = replace(evaluation, count=evaluation.drawn(bundled, data is not None))
-    with progress_bars() as progress:
-        track = tracking(progress) if process.is_main_process else silent
+    with following(quiet) as track:
+        track = track if process.is_main_process else silent
         real = None
         if process.is_main_process:
             real = reference_data(converted, data, data_root, features, inception_weights, spec.count, track)
-        found = evaluate_to_folder(converted, results, spec=spec, real=real, plots=plots, process=process, track=track)
+        try:
+            found = evaluate_to_folder(
+                converted, results, spec=spec, real=real, plots=plots, process=process, track=track
+            )
+        except KeyboardInterrupt:
+            raise A2SError(f"interrupted; images are kept in {results}, the same command goes on") from None
     if found is not None:
-        print_evaluation(console(), found)
+        print_evaluation(console(quiet), found)

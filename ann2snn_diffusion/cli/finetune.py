@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import DataRoot, Device, Force, Rules
+from ann2snn_diffusion.cli.shared_options import DataRoot, Device, Force, Quiet, Rules
 from ann2snn_diffusion.training.spec import TrainingSpec
 
 
@@ -33,7 +33,8 @@ def finetune(
     ] = None,
     samples: Annotated[int, typer.Option(min=0, help="Images in each grid; 0: no pictures.")] = 8,
     rules: Rules = None,
-    device: Device = "cpu",
+    device: Device = "auto",
+    quiet: Quiet = False,
     force: Force = False,
 ) -> None:
     """Train a converted model toward its ANN by surrogate-gradient BPTT, without a data set.
@@ -43,7 +44,7 @@ def finetune(
     """
     from ann2snn_diffusion.cli.device import usable_device
 
-    usable_device(device)
+    device = usable_device(device, quiet)
 
     from ann2snn_diffusion.common.errors import A2SError
     from ann2snn_diffusion.common.progress import silent
@@ -51,8 +52,9 @@ def finetune(
     from ann2snn_diffusion.diffusion.conditioning import sample_size
     from ann2snn_diffusion.models.loading import load_ann, load_converted
     from ann2snn_diffusion.reporting.fidelity_table import print_before_and_after
-    from ann2snn_diffusion.reporting.terminal import console, progress_bars, tracking
+    from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
+    from ann2snn_diffusion.training.checkpoint import checkpoints
     from ann2snn_diffusion.training.loop import Lesson
     from ann2snn_diffusion.training.run import TrainingRun, accelerator_for
     from ann2snn_diffusion.workflows.finetune import finetune_to_folder, training_folder
@@ -67,8 +69,8 @@ def finetune(
     if data is not None:
         images = training_images(data, data_root, converted.unet.config["in_channels"], sample_size(converted.unet))
     accelerator = accelerator_for(training, training_folder(result_folder), device)
-    with progress_bars() as progress:
-        track = tracking(progress) if accelerator.is_main_process else silent
+    with following(quiet) as track:
+        track = track if accelerator.is_main_process else silent
         try:
             result = finetune_to_folder(
                 converted, result_folder, spec=training, lesson=Lesson(ann, converted.scheduler, images),
@@ -76,12 +78,15 @@ def finetune(
                 track=track,
             )  # fmt: skip
         except KeyboardInterrupt:
-            raise A2SError("interrupted; the same command with --resume-from-checkpoint latest goes on") from None
+            kept = checkpoints(training_folder(result_folder))
+            how = f"{kept[-1]} is kept, the same command with --resume-from-checkpoint latest goes on" if kept else ""
+            raise A2SError(f"interrupted; {how or 'nothing was kept: there was no checkpoint yet'}") from None
     if result is None:
         return
-    print_before_and_after(console(), result.before, result.after)
-    typer.echo(
+    print_before_and_after(console(quiet), result.before, result.after)
+    tell(
+        console(quiet),
         f"{result_folder}: model, conversion_report.json{', samples.png' if samples else ''}; "
         f"{training.steps} steps in {result.seconds:.0f} s; "
-        f"checkpoints, TensorBoard logs and grids in {training_folder(result_folder)}"
+        f"checkpoints, TensorBoard logs and grids in {training_folder(result_folder)}",
     )

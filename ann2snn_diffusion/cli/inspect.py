@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import Device, Rules
+from ann2snn_diffusion.cli.shared_options import Device, Quiet, Rules
 
 
 def inspect(
@@ -21,7 +21,8 @@ def inspect(
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="All layers, not the five that cost most.")] = False,
     rules: Rules = None,
-    device: Device = "cpu",
+    device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Count what fires in a converted model, where, and what it costs beside its ANN."""
     from ann2snn_diffusion.cli.device import usable_device
@@ -30,7 +31,7 @@ def inspect(
     from ann2snn_diffusion.models.loading import load_converted
     from ann2snn_diffusion.reporting.costs_plots import save_cost_plots
     from ann2snn_diffusion.reporting.costs_table import print_costs
-    from ann2snn_diffusion.reporting.terminal import console, progress_bars, tracking
+    from ann2snn_diffusion.reporting.terminal import console, following
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.inspect import inspect as count
     from ann2snn_diffusion.workflows.inspect import title_of, write_costs
@@ -40,14 +41,14 @@ def inspect(
         require_place(json)
     if plots is not None:
         refuse_file(plots)
-    usable_device(device)
+    device = usable_device(device, quiet)
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder, device)
-    with progress_bars() as progress:
-        found = count(converted.unet, converted.scheduler, track=tracking(progress))
+    with following(quiet) as track:
+        found = count(converted.unet, converted.scheduler, track=track)
     if json is not None:
         write_costs(json, found, table)
     if plots is not None:
         save_cost_plots(plots, found, table, title_of(converted))
-    print_costs(console(), found, table, verbose)
+    print_costs(console(quiet), found, table, verbose)

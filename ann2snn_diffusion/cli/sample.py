@@ -7,51 +7,65 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import Device, Rules
+from ann2snn_diffusion.cli.shared_options import Device, Quiet, Rules
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf")
 
 
 def sample(
     folder: Annotated[Path, typer.Argument(help="Folder that a2s convert wrote.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG.  [default: ./NAME-samples.png]")] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images to draw.")] = 64,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Picture: .png, .jpg, .webp or .pdf.  [default: ./NAME-samples.png]"),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=2**31, help="Images to draw.")] = 64,
     scheduler: Annotated[str, typer.Option(help="ddpm, ddim, pndm, unipcmultistep …")] = "ddim",
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="Image i is seeded with seed + i.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time; changes nothing but memory.")] = 64,
+    steps: Annotated[int, typer.Option(min=1, max=2**31, help="Denoising steps.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, max=2**62, help="Image i is seeded with seed + i.")] = 0,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=2**31, help="Images at a time; changes nothing but memory.")
+    ] = 64,
     class_labels: Annotated[
         str, typer.Option(help="Of the images, in turn, such as 0,1,2.  [default: every image draws its own]")
     ] = "",
     rules: Rules = None,
-    device: Device = "cpu",
+    device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
-    """Draw a PNG grid with a converted model, and with its ANN from the same noise."""
+    """Draw a grid of images with a converted model, and with its ANN from the same noise."""
     from ann2snn_diffusion.cli.device import usable_device
-    from ann2snn_diffusion.common.atomic_output import new_file
+    from ann2snn_diffusion.common.atomic_output import new_file, require_place
+    from ann2snn_diffusion.common.reservation import reserved
     from ann2snn_diffusion.common.specs import require
+    from ann2snn_diffusion.diffusion.memory import require_memory
     from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
     from ann2snn_diffusion.diffusion.sampling import sample as draw
     from ann2snn_diffusion.models.loading import load_converted
     from ann2snn_diffusion.reporting.image_grids import save_grids
-    from ann2snn_diffusion.reporting.terminal import progress_bars, tracking
+    from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
 
-    picture = (output or Path(f"{folder.resolve().name}-samples.png")).with_suffix(".png")
+    picture = output or Path(f"{folder.resolve().name}-samples.png")
+    picture = picture if picture.suffix or not picture.name.strip(".") else picture.with_suffix(".png")
+    require(picture.suffix.lower() in SUFFIXES, "output", str(picture), f"a name that ends in {', '.join(SUFFIXES)}")
+    require_place(picture)
     parts = class_labels.split(",") if class_labels else []
     require(all(part.strip().isdecimal() for part in parts), "class_labels", class_labels, "labels such as 0,1,2")
     labels = tuple(int(part) for part in parts)
-    usable_device(device)
+    device = usable_device(device, quiet)
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder, device)
+    require_memory("count", count, converted.unet)
     sampler = choose_scheduler(converted.scheduler, scheduler)
     time_steps = converted.unet.spec.time_steps
     networks = {"ANN": converted.unet.ann(), f"SNN, T = {time_steps}": converted.unet}
-    with new_file(picture) as partial, progress_bars() as progress:
+    with reserved(picture), new_file(picture) as partial, following(quiet) as track:
         drawing = Drawing(count, steps, seed, batch_size, labels, converted.decoder)
         passes = steps * len(drawing.batches())
-        grids = {
-            title: draw(network, sampler, drawing, tracking(progress)(title, passes))
-            for title, network in networks.items()
-        }
+        grids = {title: draw(network, sampler, drawing, track(title, passes)) for title, network in networks.items()}
         save_grids(partial, grids, columns=8 if count <= 64 else 16)
-    typer.echo(f"{picture}: {count} images each, {' over '.join(grids)}; {scheduler}, {steps} steps, seed {seed}")
+    tell(
+        console(quiet),
+        f"{picture}: {count} images each, {' over '.join(grids)}; {scheduler}, {steps} steps, seed {seed}",
+    )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import DataRoot, Device, FeaturesName, Force, InceptionWeights, Rules
+from ann2snn_diffusion.cli.shared_options import DataRoot, Device, FeaturesName, Force, InceptionWeights, Quiet, Rules
 from ann2snn_diffusion.search.spec import SearchSpec
 
 
@@ -30,7 +30,8 @@ def search_thresholds(
     inception_weights: InceptionWeights = None,
     samples: Annotated[int, typer.Option(min=0, help="Images in each grid; 0: no pictures of samples.")] = 8,
     rules: Rules = None,
-    device: Device = "cpu",
+    device: Device = "auto",
+    quiet: Quiet = False,
     force: Force = False,
 ) -> None:
     """Search threshold guidance: factors on the firing condition, judged on what the search never saw.
@@ -56,19 +57,19 @@ def search_thresholds(
     from ann2snn_diffusion.evaluation.real_data import reference_data
     from ann2snn_diffusion.models.loading import load_converted
     from ann2snn_diffusion.reporting.search_table import print_search
-    from ann2snn_diffusion.reporting.terminal import console, progress_bars, tracking
+    from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.result_folder import Writing
     from ann2snn_diffusion.workflows.search_thresholds import search_folder, search_thresholds_to_folder
 
-    process, device = start_process(device)
+    process, device = start_process(device, quiet)
     result_folder = output or Path(f"{folder.resolve().name}-guided")
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder, device)
     unet, measured_on = converted.unet, None
-    with progress_bars() as progress:
-        track = tracking(progress) if process.is_main_process else silent
+    with following(quiet) as track:
+        track = track if process.is_main_process else silent
         with process.main_process_first():  # which downloads, and keeps features
             if distance:
                 count = search.searched
@@ -81,11 +82,14 @@ def search_thresholds(
                 writing=Writing(samples, force=force), track=track,
             )  # fmt: skip
         except KeyboardInterrupt:
-            raise A2SError("interrupted; the same command goes on from where it was") from None
+            raise A2SError(
+                f"interrupted; trials are kept in {search_folder(result_folder)}, the same command goes on"
+            ) from None
     if not process.is_main_process:
         return
-    print_search(console(), found)
-    typer.echo(
+    print_search(console(quiet), found)
+    tell(
+        console(quiet),
         f"{result_folder}: model, threshold_search.json, search.png, trade_off.png"
-        f"{', samples.png' if samples else ''}; journal in {search_folder(result_folder)}"
+        f"{', samples.png' if samples else ''}; journal in {search_folder(result_folder)}",
     )

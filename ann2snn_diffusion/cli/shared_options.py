@@ -8,9 +8,15 @@ from typing import Annotated
 import typer
 
 Recipe = Annotated[str | None, typer.Option(help="TOML file or recipe name; flags override it.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …; auto: cuda, mps or cpu, the first there is.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no results on the terminal; errors alone.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Where an error ends it: the traceback, and all warnings.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the result folder if it exists.")]
-Rules = Annotated[Path | None, typer.Option(help="The rules that the model was converted with.")]
+Rules = Annotated[
+    Path | None, typer.Option(help="The rules that the model was converted with: a Python file, which is run.")
+]
 DataRoot = Annotated[Path, typer.Option(help="Where data sets lie, or are downloaded to.")]
 FeaturesName = Annotated[
     str | None, typer.Option(help="inception or fashion-mnist.  [default: inception; fashion-mnist without --data]")

@@ -32,6 +32,8 @@ class SpecError(A2SError, ValueError):
         return f"{self.field} = {self.value!r}: expected {self.expected}."
 
 
+LONGEST = 2**63
+"""What whole numbers stay below."""
 Spec = TypeVar("Spec")
 
 
@@ -92,7 +94,8 @@ def check(spec: object) -> None:
     """
     for name, declared in settings(type(spec)).items():
         value = getattr(spec, name)
-        require(declared.accepts(value), name, value, declared.expected)
+        long = isinstance(value, int) and abs(value) >= LONGEST
+        require(declared.accepts(value), name, value, "a number of 64 bits" if long else declared.expected)
 
 
 def build(kind: type[Spec], values: Mapping[str, Any]) -> Spec:
@@ -134,7 +137,7 @@ def _fits(value: Any, annotation: Any, declared: Setting) -> bool:
         return len(value) == len(expected) and all(_fits(part, kind, declared) for part, kind in pairs)
     if kind in (int, float):
         number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-        return number and -inf < value < inf and _within(value, declared)
+        return number and -inf < value < inf and _within(value, declared) and (kind is float or abs(value) < LONGEST)
     return isinstance(value, kind)
 
 

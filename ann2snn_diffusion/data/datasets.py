@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,13 @@ PUBLISHED: dict[str, PublishedSet] = {
 
 def _lsun(root: Path, scene: str, split: Split) -> Any:
     # LSUN's test images are not published by scene: its validation set stands in.
-    return datasets.LSUN(str(root), [f"{scene}_{'train' if split == 'train' else 'val'}"])
+    part = f"{scene}_{'train' if split == 'train' else 'val'}"
+    # torchvision leaves a pickled list in the working directory, and runs whatever lies there under its name.
+    listing = Path("_cache_" + "".join(re.findall("[A-Za-z]", f"{root}/{part}_lmdb")))
+    listing.unlink(missing_ok=True)
+    images = datasets.LSUN(str(root), [part])
+    listing.unlink(missing_ok=True)
+    return images
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 import torch
@@ -160,14 +161,25 @@ def load_features(
     if name != "inception":
         raise FeaturesError(f"features = {name!r}: expected one of {', '.join(FEATURES)}.")
     try:
-        network = create_feature_extractor(
-            "inception-v3-compat", ["2048", "logits_unbiased"], cuda=False, verbose=False,
-            feature_extractor_weights_path=None if weights is None else str(weights),
-        )  # fmt: skip
-    except Exception as error:  # torch.load raises whatever a damaged pickle makes it raise
+        network = _inception(weights)
+    except Exception as error:  # torch.load raises whatever a damaged file makes it raise
         where = f"{weights}: not readable" if weights else f"neither in {torch.hub.get_dir()}/checkpoints nor to be had"
         raise FeaturesError(
             f"Inception weights: {where} ({first_line(error)}). "
             f"Download {URL_INCEPTION_V3} and pass the file as `inception_weights`."
         ) from error
     return FeatureNetwork("inception", network.to(device), 2048)
+
+
+def _inception(weights: Path | None) -> FeatureExtractorBase:
+    """InceptionV3; torch-fidelity runs any code in a file of weights, so it gets one that holds tensors alone."""
+    if weights is None:
+        state = torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, progress=False, check_hash=True, weights_only=True)
+    else:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    with TemporaryDirectory() as folder:
+        torch.save(state, Path(folder) / "weights.pth")
+        return create_feature_extractor(
+            "inception-v3-compat", ["2048", "logits_unbiased"], cuda=False, verbose=False,
+            feature_extractor_weights_path=str(Path(folder) / "weights.pth"),
+        )  # fmt: skip

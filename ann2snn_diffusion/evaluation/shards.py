@@ -75,6 +75,8 @@ def read_shards(files: dict[int, Path]) -> Tensor:
     for file in files.values():
         try:
             images.append(load_file(file)["images"])
-        except (OSError, SafetensorError, KeyError) as error:
+            if images[-1].dtype != torch.uint8 or images[-1].shape[1:] != images[0].shape[1:]:
+                raise ValueError("images of another shape or type")
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise OutputError(f"{file} is damaged; delete it and run the same command again.") from error
     return torch.cat(images)

@@ -9,15 +9,15 @@ import torch
 from diffusers import SchedulerMixin, UNet2DModel
 from torch import nn
 
+from ann2snn_diffusion.common.atomic_output import REPORT_FILE
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.models.decoder import Decoder, load_decoder
 from ann2snn_diffusion.models.folders import BUNDLED, find_folder, read_json
 from ann2snn_diffusion.models.provenance import Provenance, provenance_in
 from ann2snn_diffusion.models.schedulers import find_scheduler, load_scheduler
+from ann2snn_diffusion.models.unet_config import refuse_wrong_types
 from ann2snn_diffusion.models.weights import load_unet, refuse_not_finite
 from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel, architecture
-
-REPORT_FILE = "conversion_report.json"
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Source:
     scheduler: SchedulerMixin
     name: str
     revision: str | None = None
+    folder: Path | None = None
+    """Where it was read from: never written to."""
     scheduler_of: str = ""
     """Whose the scheduler is, where it does not lie with the ANN: a bare name."""
     variant: str = ""
@@ -68,7 +70,7 @@ def load_source(
     of_ann, whose, home = find_scheduler(folder, scheduler)
     unet, found = load_unet(unet_folder, variant)
     nn.Module.to(unet, torch.device(device))
-    return Source(unet, of_ann, name, revision, whose, found, _pipeline(home), load_decoder(home))
+    return Source(unet, of_ann, name, revision, folder, whose, found, _pipeline(home), load_decoder(home))
 
 
 def load_ann(source: str) -> UNet2DModel:
@@ -97,9 +99,11 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
     """
     if not (folder / "unet" / "config.json").exists():
         raise SourceError(f"{folder}: no unet/config.json; expected a folder that a2s convert wrote.")
-    kind = read_json(folder / "unet" / "config.json").get("_class_name")
+    config = read_json(folder / "unet" / "config.json")
+    kind = config.get("_class_name")
     if kind != "SpikingUNet2DModel":
         raise SourceError(f"{folder}: unet/config.json has _class_name = {kind!r}; convert it first with a2s convert.")
+    refuse_wrong_types(folder / "unet" / "config.json", config)
     unet = SpikingUNet2DModel.from_pretrained(folder)
     refuse_not_finite(unet, folder / "unet")
     nn.Module.to(unet.eval(), torch.device(device))
@@ -109,7 +113,7 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
     origin = unet.config["converted_from"] or (read_json(file) if file.exists() else {})
     name, revision = str(origin.get("source", "an unknown ANN")), origin.get("revision")
     return Converted(
-        unet, load_scheduler(folder), name, revision, pipeline=_pipeline(folder), decoder=load_decoder(folder),
+        unet, load_scheduler(folder), name, revision, folder, pipeline=_pipeline(folder), decoder=load_decoder(folder),
         provenance=provenance,
     )  # fmt: skip
 
@@ -130,11 +134,13 @@ def _unet_folder(folder: Path) -> Path:
         raise SourceError(
             f"{unet_folder}: no config.json and no unet/config.json; expected a pipeline or U-Net folder of diffusers."
         )
-    kind = read_json(unet_folder / "config.json").get("_class_name")
+    config = read_json(unet_folder / "config.json")
+    kind = config.get("_class_name")
     if kind == "SpikingUNet2DModel":
         raise SourceError(f"{unet_folder}: is spiking already; pass the ANN that it was converted from.")
     if kind != "UNet2DModel":
         raise SourceError(
             f"{unet_folder / 'config.json'}: _class_name = {kind!r}; only a UNet2DModel can be converted."
         )
+    refuse_wrong_types(unet_folder / "config.json", config)
     return unet_folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -87,7 +88,11 @@ def _files(folder: Path, variant: str | None) -> tuple[list[Path], str]:
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    return load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    with warnings.catch_warnings():  # about what it is going to refuse
+        warnings.simplefilter("ignore")
+        return torch.load(file, "cpu", weights_only=True)
 
 
 def _today(name: str) -> str:

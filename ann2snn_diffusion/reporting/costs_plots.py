@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from ann2snn_diffusion.common.atomic_output import make_folder, new_file
+from ann2snn_diffusion.common.atomic_output import make_folder
 from ann2snn_diffusion.evaluation.cost_tables import CostTable
 from ann2snn_diffusion.evaluation.costs import Costs
 from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE
+from ann2snn_diffusion.reporting.picture import picture
 
 ROW = 0.19
 """Inches for a row with a name in front."""
@@ -26,16 +27,16 @@ def save_cost_plots(folder: Path, costs: Costs, table: CostTable, title: str) ->
     """energy.png, spikes.png, raster.png and trains.png in ``folder``.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the folder cannot be made.
     """
     make_folder(folder)
-    with new_file(folder / "energy.png") as file:
+    with picture(folder / "energy.png") as file:
         plot_energy(file, costs, table, title)
-    with new_file(folder / "spikes.png") as file:
+    with picture(folder / "spikes.png") as file:
         plot_spikes(file, costs, title)
-    with new_file(folder / "raster.png") as file:
+    with picture(folder / "raster.png") as file:
         plot_raster(file, costs, title)
-    with new_file(folder / "trains.png") as file:
+    with picture(folder / "trains.png") as file:
         plot_trains(file, costs, title)
 
 

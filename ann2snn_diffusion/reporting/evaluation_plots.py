@@ -6,28 +6,29 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ann2snn_diffusion.common.atomic_output import make_folder, new_file
+from ann2snn_diffusion.common.atomic_output import make_folder
 from ann2snn_diffusion.evaluation.figures import Evaluation
 from ann2snn_diffusion.evaluation.noise_strata import NoiseStratum
 from ann2snn_diffusion.evaluation.site_statistics import SiteReport
 from ann2snn_diffusion.reporting.image_grids import save_grids
+from ann2snn_diffusion.reporting.picture import picture
 
 
 def save_plots(folder: Path, evaluation: Evaluation, shown: int = 64) -> None:
     """samples.png, error.png and sites.png in ``folder``.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the folder cannot be made.
     """
     make_folder(folder)
     settings, fidelity = evaluation.settings, evaluation.fidelity
     grids = {f"{title}, {settings['steps']} steps": drawn[:shown] / 255 for title, drawn in evaluation.drawn.items()}
-    with new_file(folder / "samples.png") as file:
+    with picture(folder / "samples.png") as file:
         save_grids(file, grids, columns=16)
     title = f"{settings['ann']}, {settings['spiking']['coding']}, T = {settings['spiking']['time_steps']}"
-    with new_file(folder / "error.png") as file:
+    with picture(folder / "error.png") as file:
         plot_error_over_noise(file, fidelity.strata, f"{title}: relative ε error over the noise level")
-    with new_file(folder / "sites.png") as file:
+    with picture(folder / "sites.png") as file:
         plot_sites(file, fidelity.sites, f"{title}: what each site hands on, in order of execution")
 
 

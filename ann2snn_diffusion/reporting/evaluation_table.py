@@ -35,6 +35,8 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
             f"{real['preparation']}",
             soft_wrap=True,
         )
+    else:
+        console.print("No real images to compare with: this is fidelity to the ANN, not quality.", soft_wrap=True)
     console.print(
         f"{settings['count']:,} images, {settings['scheduler']}, {settings['steps']} steps, seed {settings['seed']}, "
         f"batch size {settings['batch_size']}, ANN weights: {settings['ann_weights']}",

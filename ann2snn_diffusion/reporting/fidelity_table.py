@@ -14,15 +14,18 @@ UNSPENT = 0.97
 """Share of its energy below which a network that spends less says so."""
 WIDE = 120
 """Columns of a terminal from which thresholds and offsets are shown too."""
+SHOWN_SITES = 5
 
 
-def print_conversion(console: Console, report: FidelityReport, spec: SpikeSpec, energy: float = 0) -> None:
-    """The table of sites, then the totals.
+def print_conversion(
+    console: Console, report: FidelityReport, spec: SpikeSpec, energy: float = 0, *, verbose: bool = False
+) -> None:
+    """The totals, and above them the sites of largest error, or all of them where ``verbose``.
 
     Args:
         energy: share of the ANN's energy that was asked for; 0: none.
     """
-    console.print(site_table(report, spec.coding, wide=console.width >= WIDE))
+    console.print(site_table(report, spec.coding, console.width >= WIDE, None if verbose else SHOWN_SITES))
     total = sum(synapse.operations for synapse in report.synapses)
     doubled = sum(site.doubled for site in report.sites)
     console.print(
@@ -43,14 +46,18 @@ def print_conversion(console: Console, report: FidelityReport, spec: SpikeSpec, 
         )
 
 
-def site_table(report: FidelityReport, coding: str, wide: bool = True) -> Table:
-    """One row per site, spiking or analog, ``spikes`` per neuron; without θ and offset in a terminal not ``wide``."""
+def site_table(report: FidelityReport, coding: str, wide: bool = True, shown: int | None = None) -> Table:
+    """A row a site, spiking or analog, ``spikes`` per neuron; or the ``shown`` ones of largest error, those first.
+
+    Without θ and offset in a terminal not ``wide``.
+    """
     ranges = ["θ", "offset"] if wide else []
     rows = Table("site", "emits", *ranges, "firing rate", "spikes", "saturation", "error to ANN", box=SIMPLE_HEAD)
     for column in rows.columns:
         column.no_wrap = True
     spikes = {site.name: site.spikes_per_neuron for site in report.costs.sites}
-    for site in report.sites:
+    sites = report.sites if shown is None else sorted(report.sites, key=lambda site: -site.error)[:shown]
+    for site in sites:
         extremes = [f"{low:.3g} … {high:.3g}" for low, high in (site.threshold, site.offset)] if wide else []
         rows.add_row(
             site.name.removesuffix(".neuron").replace(".processor", ""),
@@ -61,7 +68,7 @@ def site_table(report: FidelityReport, coding: str, wide: bool = True) -> Table:
             f"{site.saturation:.2%}",
             f"{site.error:.1e}",
         )
-    for synapse in report.synapses:
+    for synapse in report.synapses if shown is None else ():
         if synapse.driven_by == "analog":
             rows.add_row(synapse.name, "[dim]analog", *["[dim]–"] * (len(rows.columns) - 2))
     return rows
@@ -95,6 +102,8 @@ def print_before_and_after(console: Console, before: FidelityReport, after: Fide
         figures = old[field], new[field]
         console.print(f"{name}: {figures[0]:.5f} → {figures[1]:.5f} ({_ratio(*figures)})", soft_wrap=True)
     console.print(ENERGY_NOTE, soft_wrap=True)
+    if new["epsilon_error"] >= old["epsilon_error"]:
+        console.print("Too short to help: the error is no smaller than before; train for more steps.", soft_wrap=True)
 
 
 def _ratio(before: float, after: float) -> str:

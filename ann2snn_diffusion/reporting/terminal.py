@@ -1,45 +1,80 @@
-"""What a terminal shows: progress bars with a remaining time, silent when nobody watches; and results."""
+"""What a terminal shows: results, and how far long work is; a log file gets a line a minute instead of bars."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ann2snn_diffusion.common.progress import Advance, Track
+from ann2snn_diffusion.common.progress import Advance, Track, silent
+
+PIPE_WIDTH = 10_000
+"""Columns where no terminal cuts a table."""
 
 
-def console() -> Console:
-    """Where results are printed: stdout, wide enough for every table where it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 128)
+def console(quiet: bool = False) -> Console:
+    """Where results are printed: stdout; nowhere if ``quiet``."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, quiet=quiet)
 
 
-def progress_bars() -> Progress:
-    """Bars on stderr; nothing where stderr is not a terminal."""
-    return Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
+def tell(out: Console, line: str) -> None:
+    """Print a line as it is, however long."""
+    out.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def tracking(progress: Progress) -> Track:
+@contextmanager
+def following(quiet: bool = False) -> Iterator[Track]:
+    """Follow long work on stderr: bars in a terminal, lines in a file, nothing if ``quiet``."""
+    if quiet:
+        yield silent
+    elif sys.stderr.isatty():
+        columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+        with Progress(TextColumn("{task.description:<28}"), *columns, console=Console(stderr=True)) as progress:
+            yield bars(progress)
+    else:
+        yield lines(sys.stderr)
+
+
+def bars(progress: Progress) -> Track:
     """A `Track` that gives every stage a bar."""
 
     def track(stage: str, steps: int) -> Advance:
         task = progress.add_task(stage, total=steps)
 
         def advance(done: int | None = None, figures: Mapping[str, float] | None = None) -> None:
-            shown = [f"{name} {value:.4g}" for name, value in (figures or {}).items()]
-            progress.update(task, completed=done, advance=1 if done is None else None,
-                            description=", ".join([stage, *shown]))  # fmt: skip
+            description = ", ".join([stage, *_shown(figures)])
+            progress.update(task, completed=done, advance=1 if done is None else None, description=description)
 
         return advance
 
     return track
+
+
+def lines(file: TextIO, every: float = 60, clock: Callable[[], float] = time.monotonic) -> Track:
+    """A `Track` that writes how far a stage is, once in ``every`` seconds; short stages write nothing."""
+
+    def track(stage: str, steps: int) -> Advance:
+        started = said = clock()
+        count = 0
+
+        def advance(done: int | None = None, figures: Mapping[str, float] | None = None) -> None:
+            nonlocal said, count
+            count, now = count + 1 if done is None else done, clock()
+            if now - said >= every:
+                said, left = now, (now - started) / max(1, count) * (steps - count)
+                words = [f"{stage}: {count} of {steps}", f"{left / 60:.0f} min left", *_shown(figures)]
+                file.write(", ".join(words) + "\n")
+                file.flush()
+
+        return advance
+
+    return track
+
+
+def _shown(figures: Mapping[str, float] | None) -> list[str]:
+    return [f"{name} {value:.4g}" for name, value in (figures or {}).items()]

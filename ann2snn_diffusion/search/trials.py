@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 
 from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.common.processes import everywhere
 from ann2snn_diffusion.common.progress import Advance, Track, silent
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.costs import costs_of
@@ -132,17 +130,3 @@ def _tell(advance: Advance, notebook: Notebook, spec: SearchSpec) -> None:
     base = next(iter(notebook.tried.values()))
     best = min(notebook.tried.values(), key=lambda one: cost(one, base, spec.energy))
     advance(len(notebook.tried), {"at 1": base.value, "best": best.value})
-
-
-def everywhere(make: Callable[[], Any], process: PartialState) -> Any:
-    """What ``make`` gives in the main process, in all processes; an error that a user can mend, too."""
-    made: list[Any] = [None]
-    if process.is_main_process:
-        try:
-            made = [make()]
-        except A2SError as error:
-            made = [error]
-    broadcast_object_list(made)
-    if isinstance(made[0], A2SError):
-        raise made[0]
-    return made[0]

@@ -90,20 +90,35 @@ def convert_children(layer: nn.Module, site: Site) -> nn.Module:
     for name, child in layer._modules.items():
         if child is not None:
             if id(child) not in converted:
-                converted[id(child)] = to_spiking(child, site / name)
+                converted[id(child)] = _by_rule(child, site / name)
             setattr(layer, name, converted[id(child)])
     return layer
 
 
+def _by_rule(layer: nn.Module, site: Site) -> nn.Module:
+    """`to_spiking`, whose rules may be a user's."""
+    try:
+        made = to_spiking(layer, site)
+    except A2SError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UnsupportedLayerError(f"{site.name}: the rule for a {type(layer).__name__} failed: {reason}") from error
+    if not isinstance(made, nn.Module):
+        kind = type(layer).__name__
+        raise UnsupportedLayerError(f"{site.name}: the rule for a {kind} returned {made!r}; expected a module.")
+    return made
+
+
 def load_rules(file: Path) -> None:
-    """Run a Python file that registers rules.
+    """Run a Python file that registers rules, with all that it does.
 
     Raises:
-        UnsupportedLayerError: the file is missing or fails.
+        UnsupportedLayerError: the file is missing, fails, or exits.
     """
     try:
         runpy.run_path(str(file), run_name="a2s_rules")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UnsupportedLayerError(f"`rules` {file}: {type(error).__name__}: {first_line(error)}") from error
 
 

@@ -1,7 +1,11 @@
-"""Checkpoints of a training: written beside and renamed, so that one cut short never carries a checkpoint's name."""
+"""Checkpoints of a training: written beside and renamed, so that one cut short never carries a checkpoint's name.
+
+They hold safetensors and JSON alone, and training.json has the hash of every other file.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -9,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -16,6 +21,10 @@ from safetensors.torch import load_file, save_file
 from ann2snn_diffusion.common.atomic_output import OutputError
 from ann2snn_diffusion.common.errors import A2SError, first_line
 from ann2snn_diffusion.training.rollout import Rollout
+from ann2snn_diffusion.training.state_file import load_state, save_state
+
+ASIDE = "superseded-"
+"""Before the name of a checkpoint that a training, resumed from an older one, will write anew."""
 
 
 class ResumeError(A2SError):
@@ -61,46 +70,51 @@ class TrainingProgress:
 
 
 def save_checkpoint(
-    accelerator: Accelerator, folder: Path, progress: TrainingProgress, identity: Mapping[str, Any], limit: int
-) -> None:
+    accelerator: Accelerator, folder: Path, progress: TrainingProgress, parts: Mapping[str, Any],
+    identity: Mapping[str, Any], limit: int,
+) -> None:  # fmt: skip
     """Everything that an exact resume needs; the ``limit`` newest are kept.
 
     Args:
+        parts: all that has a state, by name: network, optimizer and the like.
         identity: what the training is, JSON-ready; a resume must agree with it.
 
     Raises:
         OutputError: the disk is full, or not writable.
     """
     partial, step, rollout = folder / ".checkpoint", progress.step, progress.rollout
-    content = {"step": step, "seconds": round(progress.seconds, 3), "run": identity}
+    done = {"step": step, "seconds": round(progress.seconds, 3)}
     try:
         if accelerator.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            save_state(partial / "state.safetensors", done | {name: part.state_dict() for name, part in parts.items()})
         accelerator.wait_for_everyone()
-        accelerator.save_state(str(partial))
+        index = accelerator.process_index
+        save_file(_random_states(accelerator.device), partial / f"random-{index}.safetensors")
         if rollout is not None:
             tensors = {name: part for name, part in vars(rollout).items() if part is not None}
-            save_file(tensors, partial / f"rollout-{accelerator.process_index}.safetensors")
+            save_file(tensors, partial / f"rollout-{index}.safetensors")
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
+            content = done | {"run": identity, "files": {file.name: _hash(file) for file in sorted(partial.iterdir())}}
             (partial / "training.json").write_text(json.dumps(content, indent=1) + "\n")
-            partial.rename(folder / f"checkpoint-{step:06d}")
-            for old in checkpoints(folder)[:-limit]:
-                # Renamed first: half deleted, it must not look like a checkpoint either.
-                shutil.rmtree(folder / ".old", ignore_errors=True)
-                shutil.rmtree(old.rename(folder / ".old"))
+            _put_in_place(partial, folder / f"checkpoint-{step:06d}", limit)
         accelerator.wait_for_everyone()
     except (OSError, RuntimeError, SafetensorError) as error:
         raise OutputError(f"{folder}: no checkpoint could be written at step {step}: {first_line(error)}") from error
 
 
 def load_checkpoint(
-    accelerator: Accelerator, checkpoint: Path, identity: Mapping[str, Any], rollout: Rollout | None
-) -> TrainingProgress:
-    """Restore what was registered with ``accelerator``, and images under way in place of ``rollout``.
+    accelerator: Accelerator, checkpoint: Path, parts: Mapping[str, Any], identity: Mapping[str, Any],
+    rollout: Rollout | None,
+) -> TrainingProgress:  # fmt: skip
+    """Restore ``parts``, random numbers, and images under way in place of ``rollout``.
+
+    What a part puts on no device itself is on the CPU then.
 
     Raises:
-        ResumeError: of another training, or damaged.
+        ResumeError: of another training, of an earlier version, or damaged.
     """
     try:
         content = json.loads((checkpoint / "training.json").read_text())
@@ -109,12 +123,70 @@ def load_checkpoint(
             name = different[0]
             was, now = content["run"].get(name), identity[name]
             raise ResumeError(f"{checkpoint}: is of another training: {name} was {was!r} and is {now!r}.")
-        accelerator.load_state(str(checkpoint))
+        if "files" not in content:
+            raise ResumeError(f"{checkpoint}: an earlier version wrote it, with files that may run code; train anew.")
+        for name, expected in content["files"].items():
+            if _hash(checkpoint / name) != expected:
+                raise ValueError(f"{name} is not what training.json says")
+        index, device = accelerator.process_index, accelerator.device
+        state = load_state(checkpoint / "state.safetensors")
+        for field in ("step", "seconds"):
+            if content[field] != state[field]:
+                raise ValueError(f"training.json has {field} = {content[field]!r}, state.safetensors {state[field]!r}")
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
         if rollout is not None:
-            tensors = load_file(
-                checkpoint / f"rollout-{accelerator.process_index}.safetensors", str(rollout.states.device)
-            )
+            tensors = load_file(checkpoint / f"rollout-{index}.safetensors", str(device))
             rollout = Rollout(**({"class_labels": None} | tensors))  # pyright: ignore[reportArgumentType]
-        return TrainingProgress(int(content["step"]), float(content.get("seconds", 0)), rollout)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, SafetensorError) as error:
+        _restore_random(load_file(checkpoint / f"random-{index}.safetensors"), device)
+        return TrainingProgress(state["step"], state["seconds"], rollout)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise ResumeError(f"{checkpoint}: damaged: {first_line(error)}; resume from another.") from error
+
+
+def set_aside_newer(folder: Path, step: int) -> None:
+    """Rename all checkpoints after ``step``: no longer the latest, each is kept until its step is reached again.
+
+    Raises:
+        OutputError: they cannot be renamed.
+    """
+    try:
+        for newer in checkpoints(folder):
+            if _step(newer) > step:
+                shutil.rmtree(folder / f"{ASIDE}{newer.name}", ignore_errors=True)
+                newer.rename(folder / f"{ASIDE}{newer.name}")
+    except OSError as error:
+        raise OutputError(f"{folder}: newer checkpoints cannot be set aside: {first_line(error)}.") from error
+
+
+def _put_in_place(partial: Path, checkpoint: Path, limit: int) -> None:
+    folder = checkpoint.parent
+    partial.rename(checkpoint)
+    superseded = [old for old in folder.glob(f"{ASIDE}checkpoint-??????") if _step(old) <= _step(checkpoint)]
+    for old in [*superseded, *checkpoints(folder)[:-limit]]:
+        # Renamed first: half deleted, it must not look like a checkpoint either.
+        shutil.rmtree(folder / ".old", ignore_errors=True)
+        shutil.rmtree(old.rename(folder / ".old"))
+
+
+def _step(checkpoint: Path) -> int:
+    number = checkpoint.name[-6:]
+    return int(number) if number.isdecimal() else 0
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _random_states(device: torch.device) -> dict[str, torch.Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state()
+    return states
+
+
+def _restore_random(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[device.type])

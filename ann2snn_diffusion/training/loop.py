@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -13,8 +14,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from diffusers import UNet2DModel
-from diffusers.optimization import get_scheduler
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from ann2snn_diffusion.common.errors import A2SError
@@ -31,45 +30,18 @@ from ann2snn_diffusion.training.checkpoint import (
     find_checkpoint,
     load_checkpoint,
     save_checkpoint,
+    set_aside_newer,
 )
 from ann2snn_diffusion.training.image_batches import image_batches
+from ann2snn_diffusion.training.learner import Learner, averaged, prepared
 from ann2snn_diffusion.training.run import TrainingRun
 from ann2snn_diffusion.training.spec import TrainingSpec
 
-SMALLEST_THRESHOLD = 1e-6
+LOG = logging.getLogger(__name__)
 
 
 class TrainingError(A2SError):
     """A training that cannot go on."""
-
-
-def learnable(unet: SpikingUNet2DModel, learn: str) -> list[nn.Parameter]:
-    """Set which parameters learn, and return them: an ANN weight with a correction beside it never does."""
-    own = unet.own_parameters()
-    corrected = {f"{name}.{parameter}" for name in unet.synapses() for parameter in ("weight", "bias")}
-    for name, parameter in unet.named_parameters():
-        parameter.requires_grad_(name in own or (learn == "all" and name not in corrected))
-    return [parameter for parameter in unet.parameters() if parameter.requires_grad]
-
-
-def parameter_groups(unet: SpikingUNet2DModel, learning_rate: float) -> list[dict[str, Any]]:
-    """Thresholds and offsets, whose sizes differ between sites, move in proportion to their site's thresholds."""
-    groups = [
-        {"params": [neuron.threshold, neuron.offset], "lr": learning_rate * neuron.threshold.mean().item()}
-        for neuron in unet.neurons().values()
-    ]
-    grouped = {id(parameter) for group in groups for parameter in group["params"]}
-    rest = [part for part in unet.parameters() if part.requires_grad and id(part) not in grouped]
-    return [*groups, {"params": rest, "lr": learning_rate}]
-
-
-@torch.no_grad()
-def keep_in_range(unet: SpikingUNet2DModel) -> None:
-    """Thresholds stay above 0, leaks in (0, 1]."""
-    for neuron in unet.neurons().values():
-        neuron.threshold.clamp_(min=SMALLEST_THRESHOLD)
-        if neuron.leak is not None:
-            neuron.leak.clamp_(SMALLEST_THRESHOLD, 1)
 
 
 def loss_terms(
@@ -114,19 +86,6 @@ class Lesson:
     images: RealImages | None = None
 
 
-@dataclass(frozen=True)
-class Learner:
-    """What moves with every optimiser step."""
-
-    network: nn.Module
-    """The spiking network as accelerate prepared it."""
-    parameters: list[nn.Parameter]
-    optimizer: Any
-    schedule: Any
-    average: EMAModel
-    """Moving average of the parameters."""
-
-
 def train(
     unet: SpikingUNet2DModel,
     lesson: Lesson,
@@ -148,11 +107,17 @@ def train(
     """
     require_images(spec, lesson.images)
     accelerator, folder = run.accelerator, run.folder
-    learner = _prepared(unet, lesson, spec, accelerator)
+    lesson.ann.eval().requires_grad_(False)
+    learner = prepared(unet, spec, accelerator)
     progress = TrainingProgress(0, 0.0, None if lesson.images else _started(lesson, spec, accelerator))
     if run.resume is not None:
         checkpoint = find_checkpoint(folder, run.resume)
-        progress = load_checkpoint(accelerator, checkpoint, identity or {}, progress.rollout)
+        progress = load_checkpoint(
+            accelerator, checkpoint, learner.parts(accelerator), identity or {}, progress.rollout
+        )
+        learner.average.to(accelerator.device)
+        if folder is not None and accelerator.is_main_process:
+            set_aside_newer(folder, progress.step)
     batches = _image_batches(lesson, spec, accelerator, progress.step)
     advance = track("training", spec.steps)
     while progress.step < spec.steps:
@@ -164,7 +129,8 @@ def train(
         log(run, progress.step, terms | {"learning_rate": float(learner.schedule.get_last_lr()[-1])}, seconds)
         advance(progress.step, terms)
         if folder and (progress.step % spec.checkpointing_steps == 0 or progress.step == spec.steps):
-            save_checkpoint(accelerator, folder, progress, identity or {}, spec.checkpoints_total_limit)
+            parts = learner.parts(accelerator)
+            save_checkpoint(accelerator, folder, progress, parts, identity or {}, spec.checkpoints_total_limit)
         pictured = spec.save_images_steps and progress.step % spec.save_images_steps == 0
         if pictured and accelerator.is_main_process:
             with averaged(unet, learner, spec.use_ema):
@@ -176,23 +142,6 @@ def train(
     unet.disable_gradient_checkpointing()
     unet.eval().requires_grad_(False)
     return progress.seconds
-
-
-def _prepared(unet: SpikingUNet2DModel, lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator) -> Learner:
-    if spec.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
-    parameters = learnable(unet.train(), spec.learn)
-    lesson.ann.eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(parameter_groups(unet, spec.learning_rate), betas=(0.9, 0.99), weight_decay=0)
-    optimizer.register_step_post_hook(lambda *_: keep_in_range(unet))
-    schedule = get_scheduler(
-        spec.lr_scheduler, optimizer, num_warmup_steps=spec.lr_warmup_steps, num_training_steps=spec.steps
-    )
-    average = EMAModel(parameters, decay=spec.ema_max_decay, use_ema_warmup=True, inv_gamma=1, power=3 / 4)
-    network, prepared = accelerator.prepare(unet, optimizer)
-    average.to(accelerator.device)
-    accelerator.register_for_checkpointing(average, schedule)
-    return Learner(network, parameters, prepared, schedule, average)
 
 
 def _started(lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator) -> rollout.Rollout:
@@ -252,23 +201,17 @@ def require_images(spec: TrainingSpec, images: RealImages | None) -> None:
 
 
 def log(run: TrainingRun, step: int, terms: dict[str, float], seconds: float) -> None:
-    """One line in loss.jsonl, and a point in TensorBoard; a resumed training repeats what came after its checkpoint."""
-    run.accelerator.log(terms, step=step)
-    if run.folder is not None and run.accelerator.is_main_process:
-        with (run.folder / "loss.jsonl").open("a") as lines:
-            lines.write(json.dumps({"step": step, "seconds": round(seconds, 3), **terms}) + "\n")
+    """One line in loss.jsonl, and a point in TensorBoard; a resumed training repeats what came after its checkpoint.
 
-
-@contextmanager
-def averaged(unet: nn.Module, learner: Learner, use_ema: bool) -> Iterator[None]:
-    """``unet`` as it would be handed out now, inside the ``with`` block."""
-    learner.average.store(learner.parameters)
-    if use_ema:
-        learner.average.copy_to(learner.parameters)
-    unet.eval()
-    yield
-    learner.average.restore(learner.parameters)
-    unet.train()
+    Nothing reads them to go on, and nothing is lost with them: where they cannot be written, training says so.
+    """
+    try:
+        run.accelerator.log(terms, step=step)
+        if run.folder is not None and run.accelerator.is_main_process:
+            with (run.folder / "loss.jsonl").open("a") as lines:
+                lines.write(json.dumps({"step": step, "seconds": round(seconds, 3), **terms}) + "\n")
+    except OSError as error:
+        LOG.warning("step %d was not logged: %s", step, error)
 
 
 def _refuse_nan(accelerator: Accelerator, loss: Tensor, step: int, folder: Path | None) -> None:

@@ -14,6 +14,8 @@ from torch import Tensor
 from ann2snn_diffusion.common.atomic_output import new_folder
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.common.reservation import reserved
+from ann2snn_diffusion.diffusion.memory import require_memory
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
@@ -116,7 +118,7 @@ def convert_to_folder(
     refuse_images_of_latents(source, images)
     settings, writing = Settings.of(spec, calibration, source.scheduler), writing or Writing()
     seed = settings.calibration.seed
-    with new_folder(output, writing.force) as folder:
+    with reserved(output), new_folder(output, writing.force, source.folder) as folder:
         conversion = _converted(source.unet, source.scheduler, settings, images=images, track=track)
         conversion = rounded(conversion, source.scheduler, seed, writing, track)
         networks = {"ANN": source.unet, f"SNN, T = {settings.spec.time_steps}": conversion.unet}
@@ -167,6 +169,7 @@ def recorded(unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tens
         UnsupportedLayerError, SpecError, ConversionError, CostTableError: see `convert`.
     """
     spec, calibration = settings.spec, settings.calibration
+    require_memory("states", calibration.states, unet)
 
     def draw(count: int) -> NoisyStates:
         wanted, generator = replace(calibration, states=count), stream("calibration", calibration.seed)
@@ -210,6 +213,7 @@ def _least_squares(
     unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tensor | None, track: Track
 ) -> SpikingUNet2DModel:
     spec, calibration = settings.spec, settings.calibration
+    require_memory("states", calibration.states, unet)
     spiking, generator = _uncalibrated(unet, spec), stream("calibration", calibration.seed)
     states = calibration_states(unet, scheduler, spec.segments, calibration, images, generator, track)
     advance = track("sites calibrated", len(spiking.neurons()))

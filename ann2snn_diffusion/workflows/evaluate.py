@@ -19,8 +19,10 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.atomic_output import new_file, refuse_file
 from ann2snn_diffusion.common.digest import digest
+from ann2snn_diffusion.common.processes import reserved_by_main
 from ann2snn_diffusion.common.progress import Advance, Track, silent
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.diffusion.memory import require_memory
 from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
 from ann2snn_diffusion.evaluation.features import FeatureImages, Features
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, image_distance, measure_fidelity
@@ -78,6 +80,7 @@ def _evaluated(
     spec = dataclasses.replace(spec, count=spec.drawn(bundled=real is not None, data=False))
     if real is not None:
         require_enough(spec.count, real.network.width)
+    require_memory("count", spec.count, unet)
     ann = unet.ann()
     with ExitStack() as stack:
         folder = shards or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -120,14 +123,17 @@ def evaluate_to_folder(
     for place in (output / "images", plots or output):
         refuse_file(place)
     spec, process = spec or EvaluationSpec(), process or PartialState()
-    found = _evaluated(converted, spec, real, output / "images", process, track)
-    if found is None:
-        return None
+    with reserved_by_main(output, process):
+        found = _evaluated(converted, spec, real, output / "images", process, track)
+        return None if found is None else _written(found, converted, output, plots)
+
+
+def _written(found: Evaluation, converted: Converted, output: Path, plots: Path | None) -> Evaluation:
     weights = "EMA" if converted.name == BUNDLED else "as published; EMA or not is not recorded"
     origin = {"ann": converted.name, "ann_revision": converted.revision, "ann_weights": weights}
     found = dataclasses.replace(found, settings=origin | found.settings | {"provenance": list(converted.provenance)})
     with new_file(output / "evaluation.json") as file:
-        file.write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n")
+        file.write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n", "utf-8")
     if plots is not None:
         save_plots(plots, found)
     return found

@@ -19,24 +19,26 @@ from torch import Tensor, nn
 from ann2snn_diffusion.common.atomic_output import (
     OutputError,
     make_folder,
-    new_file,
     new_folder,
     refuse_existing,
     refuse_file,
 )
 from ann2snn_diffusion.common.digest import digest
 from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.diffusion.memory import require_memory
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, fidelity_on, fidelity_states
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.models.provenance import entry
 from ann2snn_diffusion.reporting.image_grids import save_grids
+from ann2snn_diffusion.reporting.picture import picture
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.checkpoint import checkpoints, find_checkpoint
 from ann2snn_diffusion.training.loop import Lesson, require_images, train
-from ann2snn_diffusion.training.run import TrainingRun, accelerator_for
+from ann2snn_diffusion.training.run import Look, TrainingRun, accelerator_for
 from ann2snn_diffusion.training.spec import TrainingSpec
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 
@@ -96,6 +98,7 @@ def finetune(
     lesson, run = lesson or Lesson(unet.ann(), scheduler), run or TrainingRun(accelerator_for(spec))
     require_images(spec, lesson.images)
     require_teacher(unet, lesson.ann)
+    require_memory("train_batch_size", spec.train_batch_size, unet)
     result_spec = _result_spec(unet.spec, spec)
     learning, accelerator = _copy_that_learns(unet, spec), run.accelerator
     identity = training_identity(learning, lesson, spec, accelerator)
@@ -180,42 +183,59 @@ def finetune_to_folder(
         SpecError, TeacherError, TrainingError, ResumeError: see `finetune`.
     """
     spec, writing = spec or TrainingSpec(), writing or Writing()
-    refuse_existing(output, writing.force)
+    refuse_existing(output, writing.force, converted.folder)
     lesson = lesson or Lesson(converted.unet.ann(), converted.scheduler)
     require_images(spec, lesson.images)
     require_teacher(converted.unet, lesson.ann)
     if lesson.images is not None and converted.decoder is not None:
         raise TeacherError(f"data: {converted.name} draws latents; it learns on its own sampling states alone.")
-    untrained = converted.unet.with_spec(_result_spec(converted.unet.spec, spec))
-    working = training_folder(output)
-    run = run or TrainingRun(accelerator_for(spec, working))
-    _make_training_folder(working, run.resume)
-    grids: dict[str, Tensor] = {}
-    if run.accelerator.is_main_process:
-        for network in (lesson.ann, untrained):
-            nn.Module.to(network, run.accelerator.device)
-        networks = {"ANN": lesson.ann, "SNN before": untrained}
-        grids = sample_grids(networks, converted, writing, spec.seed, track)
+    _result_spec(converted.unet.spec, spec)
+    run = run or TrainingRun(accelerator_for(spec, training_folder(output)))
+    run, resume = dataclasses.replace(run, folder=training_folder(output)), run.resume
+    with reserved_by_main(output, run.accelerator):
+        everywhere(lambda: _make_training_folder(training_folder(output), resume), run.accelerator)
+        grids = _first_grids(converted, lesson, spec, run, writing, track)
+        run = dataclasses.replace(run, look=_looking(converted, grids, spec, writing, training_folder(output)))
+        found = finetune(converted.unet, converted.scheduler, spec=spec, lesson=lesson, run=run, track=track)
+        if found is not None:
+            grids |= sample_grids({"SNN after": found.unet}, converted, writing, spec.seed, track)
+            with new_folder(output, writing.force, converted.folder) as folder:
+                write_result(folder, _with_entry(converted, found, spec, run), found.after, grids)
+    return found
+
+
+def _first_grids(
+    converted: Converted, lesson: Lesson, spec: TrainingSpec, run: TrainingRun, writing: Writing, track: Track
+) -> dict[str, Tensor]:
+    """Images of teacher and untrained network, by title, in the main process."""
+    if not run.accelerator.is_main_process:
+        return {}
+    networks = {"ANN": lesson.ann, "SNN before": converted.unet.with_spec(_result_spec(converted.unet.spec, spec))}
+    for network in networks.values():
+        nn.Module.to(network, run.accelerator.device)
+    return sample_grids(networks, converted, writing, spec.seed, track)
+
+
+def _looking(
+    converted: Converted, grids: Mapping[str, Tensor], spec: TrainingSpec, writing: Writing, working: Path
+) -> Look:
+    """Draws what the network draws now under what teacher and untrained network drew."""
 
     def look(done: int, network: SpikingUNet2DModel) -> None:
         if writing.samples:
             drawn = sample_grids({f"SNN, step {done}": network}, converted, writing, spec.seed)
-            with new_file(working / f"samples-{done:06d}.png") as file:
-                save_grids(file, grids | drawn)
+            with picture(working / f"samples-{done:06d}.png") as file:
+                save_grids(file, {**grids, **drawn})
 
-    run = dataclasses.replace(run, folder=working, look=look)
-    found = finetune(converted.unet, converted.scheduler, spec=spec, lesson=lesson, run=run, track=track)
-    if found is None:
-        return None
-    grids |= sample_grids({"SNN after": found.unet}, converted, writing, spec.seed, track)
+    return look
+
+
+def _with_entry(converted: Converted, found: Finetuning, spec: TrainingSpec, run: TrainingRun) -> Converted:
     settings = dataclasses.asdict(spec) | dict(found.identity) | {
         "seconds": round(found.seconds, 1), "device": str(run.accelerator.device), "spiking": found.unet.spec.to_dict(),
     }  # fmt: skip
     done = entry("finetune", settings, found.before.figures(), found.after.figures())
-    trained = dataclasses.replace(converted, unet=found.unet, provenance=(*converted.provenance, done))
-    with new_folder(output, writing.force) as folder:
-        write_result(folder, trained, found.after, grids)
-    return found
+    return dataclasses.replace(converted, unet=found.unet, provenance=(*converted.provenance, done))
 
 
 def _make_training_folder(working: Path, resume: str | None) -> None:

@@ -10,14 +10,16 @@ from typing import Any
 
 from torch import Tensor
 
-from ann2snn_diffusion.common.atomic_output import new_folder
+from ann2snn_diffusion.common.atomic_output import FRONT_FILE, new_folder
 from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.common.reservation import reserved
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.evaluation.fidelity import fidelity_on, fidelity_states
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.loading import Source
 from ann2snn_diffusion.reporting.front_plot import plot_front
 from ann2snn_diffusion.reporting.image_grids import save_grids
+from ann2snn_diffusion.reporting.picture import picture
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.workflows.convert import (
@@ -79,7 +81,7 @@ def front_to_folder(
         for energy in sorted(energies)
     ]
     seed = settings.calibration.seed
-    with new_folder(output, writing.force) as folder:
+    with reserved(output), new_folder(output, writing.force, source.folder, FRONT_FILE) as folder:
         grids, points = sample_grids({"ANN": source.unet}, source, writing, seed, track), []
         for one, conversion in _conversions(source, each, images, track):
             conversion = rounded(conversion, source.scheduler, seed, writing, track)
@@ -92,10 +94,12 @@ def front_to_folder(
             write_result(place, converted, conversion.report, {}, writing.dtype)
             points.append(FrontPoint(energy, conversion.report))
         content = {"source": source.name, "networks": [point.figures() for point in points]}
-        (folder / "front.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        plot_front(folder / "front.png", [point.figures() for point in points], source.name)
+        (folder / FRONT_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        with picture(folder / "front.png") as file:
+            plot_front(file, [point.figures() for point in points], source.name)
         if grids:
-            save_grids(folder / "samples.png", grids)
+            with picture(folder / "samples.png") as file:
+                save_grids(file, grids)
     return points
 
 

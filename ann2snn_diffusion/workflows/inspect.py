@@ -8,6 +8,7 @@ from typing import Any
 
 from ann2snn_diffusion.common.atomic_output import make_folder, new_file
 from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.common.reservation import reserved
 from ann2snn_diffusion.evaluation.cost_tables import DEFAULT, CostTable
 from ann2snn_diffusion.evaluation.costs import Costs
 from ann2snn_diffusion.evaluation.costs_json import costs_to_dict
@@ -55,10 +56,11 @@ def inspect_to_folder(
     Raises:
         OutputError: the folder cannot be written.
     """
-    make_folder(output)
-    costs = inspect(converted.unet, converted.scheduler, fidelity=fidelity, seed=seed, track=track)
-    write_costs(output / "costs.json", costs, table)
-    save_cost_plots(output, costs, table, title_of(converted))
+    with reserved(output):
+        make_folder(output)
+        costs = inspect(converted.unet, converted.scheduler, fidelity=fidelity, seed=seed, track=track)
+        write_costs(output / "costs.json", costs, table)
+        save_cost_plots(output, costs, table, title_of(converted))
     return costs
 
 
@@ -69,7 +71,7 @@ def write_costs(file: Path, costs: Costs, table: CostTable) -> None:
         OutputError: it cannot be written.
     """
     with new_file(file) as partial:
-        partial.write_text(json.dumps(costs_to_dict(costs, table), indent=1, ensure_ascii=False) + "\n")
+        partial.write_text(json.dumps(costs_to_dict(costs, table), indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def title_of(converted: Converted) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,17 +13,20 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
+from ann2snn_diffusion.common.atomic_output import REPORT_FILE
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.specs import require
-from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler, sample
+from ann2snn_diffusion.diffusion.sampling import Drawing, SamplingError, choose_scheduler, sample
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
-from ann2snn_diffusion.models.loading import REPORT_FILE, Converted, Source
+from ann2snn_diffusion.models.loading import Converted, Source
 from ann2snn_diffusion.models.pipeline import pipeline_of
 from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.reporting.model_card import model_card
+from ann2snn_diffusion.reporting.picture import picture
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 DTYPES = ("float32", "float16", "bfloat16")
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Writing:
     sample_steps: int = 25
     """DDIM steps behind each."""
     force: bool = False
-    """Replace the folder if it exists."""
+    """Replace the folder, if this package wrote it and it is not what is read."""
     dtype: str = "float32"
     """Of the weights in the folder: float32, float16 or bfloat16; what neurons have of their own stays float32."""
 
@@ -47,6 +51,8 @@ def sample_grids(
 ) -> dict[str, Tensor]:
     """Images of each network from equal noise, [N, C, H, W] in [0, 1], by title; none where none are wanted.
 
+    Where they cannot be drawn, as of a network whose images are not finite, a warning takes their place.
+
     Args:
         source: whose scheduler they are drawn by, and whose decoder makes images of them.
     """
@@ -55,11 +61,13 @@ def sample_grids(
         return {}
     ddim = choose_scheduler(source.scheduler, "ddim")
     steps = min(steps, ddim.config.num_train_timesteps)
-    drawing = Drawing(count, steps, seed, count, decode=source.decoder)
-    return {
-        title: sample(network, ddim, drawing, track(f"{count} images, {title}", steps))
-        for title, network in networks.items()
-    }
+    drawing, grids = Drawing(count, steps, seed, count, decode=source.decoder), {}
+    for title, network in networks.items():
+        try:
+            grids[title] = sample(network, ddim, drawing, track(f"{count} images, {title}", steps))
+        except SamplingError as error:
+            LOG.warning("no images of %s: %s", title, error)
+    return grids
 
 
 @contextmanager
@@ -96,7 +104,8 @@ def write_result(
         pipeline.save_pretrained(folder)
     content = {**origin, "spiking": unet.config["spiking"], "provenance": list(converted.provenance)}
     content |= report.to_dict()
-    (folder / REPORT_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    (folder / "README.md").write_text(model_card(converted, report, type(pipeline).__name__))
+    (folder / REPORT_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (folder / "README.md").write_text(model_card(converted, report, type(pipeline).__name__), "utf-8")
     if grids:
-        save_grids(folder / "samples.png", grids)
+        with picture(folder / "samples.png") as file:
+            save_grids(file, grids)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,23 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.atomic_output import OutputError, make_folder, new_folder, refuse_existing
 from ann2snn_diffusion.common.digest import digest
+from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.data.datasets import RealImages
-from ann2snn_diffusion.diffusion.sampling import NotFiniteError, scheduler_settings
+from ann2snn_diffusion.diffusion.sampling import scheduler_settings
 from ann2snn_diffusion.evaluation.fidelity import measure_fidelity
 from ann2snn_diffusion.evaluation.network_layout import layout_of
 from ann2snn_diffusion.evaluation.noise_strata import strata_bounds
 from ann2snn_diffusion.evaluation.real_data import RealData
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.models.provenance import entry
+from ann2snn_diffusion.reporting.picture import picture
 from ann2snn_diffusion.reporting.search_plots import plot_curve, plot_map, plot_trade_off
 from ann2snn_diffusion.search.journal import Trial, open_journal
 from ann2snn_diffusion.search.objectives import objective_of, require_possible, states_of
 from ann2snn_diffusion.search.result import Search, stored_guidance
 from ann2snn_diffusion.search.spec import SearchSpec
-from ann2snn_diffusion.search.trials import Bench, Notebook, SearchError, everywhere, search_factors
+from ann2snn_diffusion.search.trials import Bench, Notebook, SearchError, search_factors
 from ann2snn_diffusion.search.verdict import cost, judge
 from ann2snn_diffusion.spiking.guidance import groups_with_sites
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog, architecture
@@ -111,19 +112,20 @@ def search_thresholds_to_folder(
         JournalError, ObjectiveError, SamplingError, SearchError: see `search_thresholds`.
     """
     spec, process, writing = spec or SearchSpec(), process or PartialState(), writing or Writing()
-    refuse_existing(output, writing.force)
+    refuse_existing(output, writing.force, converted.folder)
     require_possible(converted.scheduler, spec, data)
     if data is not None and converted.decoder is not None:
         raise SearchError(f"data: {converted.name} draws latents; only objective = 'epsilon' is supported for it.")
     _groups(converted.unet, converted.scheduler, spec)
     working = search_folder(output)
-    everywhere(lambda: _make_search_folder(working), process)
-    search = search_thresholds(
-        converted.unet, converted.scheduler, spec=spec, data=data, journal=working / "journal.jsonl", process=process,
-        track=track,
-    )  # fmt: skip
-    if process.is_main_process:
-        _write(converted, search, spec, output, writing, track)
+    with reserved_by_main(output, process):
+        everywhere(lambda: _make_search_folder(working), process)
+        search = search_thresholds(
+            converted.unet, converted.scheduler, spec=spec, data=data, journal=working / "journal.jsonl",
+            process=process, track=track,
+        )  # fmt: skip
+        if process.is_main_process:
+            _write(converted, search, spec, output, writing, track)
     return search
 
 
@@ -141,24 +143,25 @@ def _write(
     done = entry("search-thresholds", settings, {search.objective: base.value, **before},
                 {"verdict": search.to_dict()["verdict"], **report.figures()})  # fmt: skip
     guided = dataclasses.replace(converted, unet=search.unet, provenance=(*converted.provenance, done))
-    with new_folder(output, writing.force) as folder:
+    with new_folder(output, writing.force, converted.folder) as folder:
         write_result(folder, guided, report, grids)
         content = {"settings": settings | {"versions": done["versions"]}, **search.to_dict()}
-        (folder / "threshold_search.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        (folder / "threshold_search.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
         title = f"{converted.name}, {search.unet.spec.coding}, T = {search.unet.spec.time_steps}: {search.objective}"
-        (plot_map if len(search.groups) > 1 else plot_curve)(folder / "search.png", search, title)
-        plot_trade_off(folder / "trade_off.png", search, title)
+        with picture(folder / "search.png") as file:
+            (plot_map if len(search.groups) > 1 else plot_curve)(file, search, title)
+        with picture(folder / "trade_off.png") as file:
+            plot_trade_off(file, search, title)
 
 
 def _pictures(search: Search, converted: Converted, writing: Writing, seed: int, track: Track) -> dict[str, Tensor]:
-    """Grids of samples by title; a grid less where a sample is not finite, not a result less."""
+    """Grids of samples by title."""
     guided = copy.deepcopy(search.unet)
     grids: dict[str, Tensor] = {}
 
     def add(title: str, trial: Trial) -> None:
         guided.guidance = trial.guidance
-        with suppress(NotFiniteError):
-            grids.update(sample_grids({title: guided}, converted, writing, seed, track))
+        grids.update(sample_grids({title: guided}, converted, writing, seed, track))
 
     with analog(guided):
         add("ANN", search.trials[0])

@@ -39,10 +39,14 @@ def test_convert_then_sample(
         run(monkeypatch, "convert", ddpm, "--states", "14", "--samples", "2", "--time-steps", "3", "--seed", "4") == 0
     )
     printed = capsys.readouterr().out
-    assert "conv_out" in printed
+    assert len([line for line in printed.splitlines() if "radix" in line and "%" in line]) == 5
     assert "relative ε error" in printed
     assert run(monkeypatch, "sample", "ddpm-snn", "-n", "3", "--steps", "2", "--batch-size", "2") == 0
     assert (tmp_path / "ddpm-snn-samples.png").exists()
+    assert run(monkeypatch, "sample", "ddpm-snn", "-o", "pic.jpg", "-n", "1", "--steps", "1", "--quiet") == 0
+    assert (tmp_path / "pic.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+    assert capsys.readouterr().out.count("\n") == 1
+    assert "expected a name that ends in .png" in str(run(monkeypatch, "sample", "ddpm-snn", "-o", "picture.snn"))
     assert "a folder that exists" in str(run(monkeypatch, "sample", "ddpm-snn", "-o", "absent/picture.png"))
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 

@@ -97,3 +97,9 @@ def test_an_error_survives_the_way_between_processes() -> None:
     error = pickle.loads(pickle.dumps(SpecError("whole", 0, "more")))
     assert (error.field, error.value, error.expected) == ("whole", 0, "more")
     assert str(error) == "whole = 0: expected more."
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**70), 10**30])
+def test_a_whole_number_beyond_64_bits_is_refused_as_such(value: int) -> None:
+    with pytest.raises(SpecError, match=r"= -?\d+: expected a number of 64 bits"):
+        Every(whole=value)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from accelerate import PartialState
 from diffusers import DDIMScheduler, UNet2DModel
+from safetensors.torch import save_file
 
 from ann2snn_diffusion.common.atomic_output import OutputError
 from ann2snn_diffusion.common.progress import idle
@@ -101,3 +102,12 @@ def test_a_run_that_was_cut_off_leaves_no_half_shard(
     with pytest.raises(KeyboardInterrupt):
         draw(tmp_path, unet, scheduler, 3)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("images", [torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 4, 8).byte(), torch.zeros(3).byte()])
+def test_a_shard_of_another_shape_or_type_is_named(tmp_path: Path, images: torch.Tensor) -> None:
+    files = {index: tmp_path / f"{index}.safetensors" for index in range(2)}
+    save_file({"images": torch.zeros(1, 1, 8, 8).byte()}, files[0])
+    save_file({"images": images}, files[1])
+    with pytest.raises(OutputError, match=r"1\.safetensors is damaged; delete it"):
+        read_shards(files)

@@ -1,9 +1,11 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers import UNet2DModel
+from diffusers.models.unets.unet_2d_blocks import DownBlock2D
 from torch import nn
 
 from ann2snn_diffusion.spiking.rules import Site, UnsupportedLayerError, load_rules, to_spiking
@@ -152,10 +154,35 @@ def test_a_file_of_rules_teaches_a_new_layer(tmp_path: Any) -> None:
     assert isinstance(to_spiking(nn.PixelShuffle(2), site), nn.Identity)
 
 
-@pytest.mark.parametrize("content", [None, "import nowhere_at_all", "1 +"])
+@pytest.mark.parametrize("content", [None, "import nowhere_at_all", "1 +", "raise SystemExit(0)", "exit()"])
 def test_a_broken_file_of_rules_is_one_clear_line(tmp_path: Any, content: str | None) -> None:
     file = tmp_path / "rules.py"
     if content is not None:
         file.write_text(content)
     with pytest.raises(UnsupportedLayerError, match=r"`rules` .*rules\.py"):
         load_rules(file)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return None", "down_blocks.0: the rule for a DownBlock2D returned None; expected a module"),
+        ("layer.nothing", "down_blocks.0: the rule for a DownBlock2D failed: AttributeError"),
+    ],
+)
+def test_a_rule_that_gives_nothing_or_fails_is_one_line_with_its_place(
+    tmp_path: Path, unet: UNet2DModel, body: str, message: str
+) -> None:
+    file = tmp_path / "rules.py"
+    file.write_text(
+        "from diffusers.models.unets.unet_2d_blocks import DownBlock2D\n"
+        "from ann2snn_diffusion.spiking.rules import to_spiking\n"
+        f"@to_spiking.register(DownBlock2D)\ndef _(layer, site):\n    {body}\n"
+    )
+    before = dict(to_spiking.registry)
+    try:
+        load_rules(file)
+        with pytest.raises(UnsupportedLayerError, match=message):
+            SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+    finally:
+        to_spiking.register(DownBlock2D, before[DownBlock2D])

@@ -17,7 +17,7 @@ from ann2snn_diffusion.data.datasets import RealImages
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
-from ann2snn_diffusion.training import loop
+from ann2snn_diffusion.training import learner, loop
 from ann2snn_diffusion.training.checkpoint import ResumeError, checkpoints, find_checkpoint
 from ann2snn_diffusion.training.loop import Lesson, TrainingError, train
 from ann2snn_diffusion.training.run import TrainingRun
@@ -135,6 +135,20 @@ def test_thresholds_and_leaks_stay_in_range_whatever_the_learning_rate(
         assert 0 < neuron.leak.item() <= 1
 
 
+def test_resumed_from_an_older_checkpoint_amid_torn_logs_it_ends_as_it_did(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path
+) -> None:
+    whole, again = make_snn(), make_snn()
+    run(whole, tmp_path / "run")
+    (tmp_path / "run" / "loss.jsonl").write_bytes(b'{"step": 1, "dist\n\n\xff\x00garbage\n')
+    run(again, tmp_path / "run", {"resume": "checkpoint-000002"})
+    assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), again.parameters(), strict=True))
+    assert [place.name for place in checkpoints(tmp_path / "run")] == ["checkpoint-000002", "checkpoint-000004"]
+    (tmp_path / "run" / "loss.jsonl").unlink()
+    (tmp_path / "run" / "loss.jsonl").mkdir()
+    run(make_snn(), tmp_path / "run", {"resume": "checkpoint-000002"})
+
+
 @pytest.mark.parametrize("data", [False, True])
 def test_a_resumed_training_is_bitwise_one_that_never_stopped(
     make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, data: bool
@@ -172,7 +186,7 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(
     checkpoint = checkpoints(tmp_path / "run")[-1]
     with pytest.raises(ResumeError, match=r"another training: steps was 4 and is 6"):
         run(make_snn(), tmp_path / "run", {"resume": str(checkpoint)}, steps=6)
-    weights = checkpoint / "model.safetensors"
+    weights = checkpoint / "state.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ResumeError, match=r"damaged.*resume from another"):
         run(make_snn(), tmp_path / "run", {"resume": str(checkpoint)})
@@ -257,7 +271,7 @@ def test_gradient_accumulation_makes_one_step_of_several_batches(
     make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[int] = []
-    monkeypatch.setattr(loop, "keep_in_range", lambda unet: steps.append(1))
+    monkeypatch.setattr(learner, "keep_in_range", lambda unet: steps.append(1))
     run(make_snn(), tmp_path / "run", steps=3, gradient_accumulation_steps=4)
     assert len(steps) == 3
     assert [line["step"] for line in losses_of(tmp_path / "run")] == [1, 2, 3]

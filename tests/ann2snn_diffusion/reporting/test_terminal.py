@@ -1,0 +1,31 @@
+import io
+
+import pytest
+from rich.table import Table
+
+from ann2snn_diffusion.reporting.terminal import console, following, lines, tell
+
+
+def test_a_log_file_gets_a_line_a_minute_with_what_is_left() -> None:
+    file, now = io.StringIO(), iter(range(0, 1000, 20))
+    advance = lines(file, clock=lambda: next(now))("training", 12)
+    for done in range(1, 7):
+        advance(done, {"loss": 0.12345})
+    assert file.getvalue() == "training: 3 of 12, 3 min left, loss 0.1235\ntraining: 6 of 12, 2 min left, loss 0.1235\n"
+
+
+def test_tables_and_lines_in_a_pipe_are_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "down_blocks." * 60
+    table = Table("site")
+    table.add_row(name)
+    console().print(table)
+    tell(console(), f"[{name}]")
+    assert f" {name} " in (printed := capsys.readouterr().out)
+    assert f"[{name}]\n" in printed
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(console(quiet=True), "result")
+    with following(quiet=True) as track:
+        track("training", 2)(1)
+    assert capsys.readouterr() == ("", "")
