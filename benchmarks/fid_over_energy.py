@@ -26,14 +26,16 @@ SDDPM = {"energy_share": 0.375, "times": 19.73 / 19.04}
 def main(
     front: Annotated[Path, typer.Argument(help="Folder that a2s convert --front wrote.")],
     count: Annotated[int, typer.Option("-n", help="Images of each network.")] = 2000,
+    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 50,
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("docs"),
 ) -> None:
     """Evaluate each network and draw the plot."""
     rows, real = [], bundled_data(1, (32, 32))
+    spec = EvaluationSpec(count=count, batch_size=batch_size)
     for folder in sorted(front.glob("energy-*"), key=lambda place: float(place.name.removeprefix("energy-"))):
         converted = load_converted(folder)
         with following() as track:
-            found = evaluate(converted.unet, converted.scheduler, spec=EvaluationSpec(count=count), real=real,
+            found = evaluate(converted.unet, converted.scheduler, spec=spec, real=real,
                              shards=front / "images", track=track)  # fmt: skip
         assert found is not None
         assert found.distribution is not None

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
-from ann2snn_diffusion.spiking.corrected import Corrected
+from ann2snn_diffusion.spiking.corrected import Corrected, as_stored
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.ticks import value_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
@@ -123,6 +123,7 @@ class _CalibrationPass:
             weight, bias = correction(
                 part.linear, received[rows], residual[rows], part.strength, part.positions, self.generator
             )
+            weight = as_stored(weight)
             part.add(weight, bias)
             corrected[:, rows] += apply_delta(part.linear, received[rows], weight, None if part.bias is None else bias)
 

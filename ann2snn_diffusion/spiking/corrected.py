@@ -41,6 +41,11 @@ class Correction:
             self.bias.add_(bias)
 
 
+def as_stored(correction: Tensor) -> Tensor:
+    """A correction of weights as folders hold it: in half precision, being small beside the weights."""
+    return correction.half().to(correction.dtype)
+
+
 class Corrected(nn.Module):
     """What all such layers share; a base class beside the stock layer's.
 
@@ -75,6 +80,10 @@ class Corrected(nn.Module):
         bias = None if self.bias_correction is None else self.bias_correction.data
         count = 4 * positions + 2 * self.weight[0].numel()
         yield Correction(self, self.weight_correction.data, bias, strength, count)
+
+    def round_correction(self) -> None:
+        """Leave of the correction what folders hold."""
+        self.weight_correction.data = as_stored(self.weight_correction.data)
 
     def in_force(self) -> tuple[Tensor, Tensor | None]:
         """The weight and bias in force: the ANN's own, plus the correction unless the network runs as the ANN."""

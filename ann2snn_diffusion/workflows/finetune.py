@@ -114,6 +114,8 @@ def finetune(
     if before is None or states is None:
         return None
     trained = learning.with_spec(result_spec)
+    for layer in trained.synapses().values():
+        layer.round_correction()
     after = fidelity_on(trained, scheduler, states, fidelity, track)
     return Finetuning(trained, before, after, seconds, identity)
 
@@ -140,7 +142,8 @@ def _copy_that_learns(unet: SpikingUNet2DModel, spec: TrainingSpec) -> SpikingUN
 def _result_spec(spiking: SpikeSpec, spec: TrainingSpec) -> SpikeSpec:
     learned = spiking.learned_step_weights or spec.learned_step_weights
     schedule = "synchronous" if spec.synchronous else spiking.schedule
-    return dataclasses.replace(spiking, learned_step_weights=learned, schedule=schedule)
+    dead_zone = spiking.dead_zone and schedule == "layerwise"
+    return dataclasses.replace(spiking, learned_step_weights=learned, schedule=schedule, dead_zone=dead_zone)
 
 
 def require_teacher(unet: UNet2DModel, ann: UNet2DModel) -> None:

@@ -128,7 +128,7 @@ def test_a_folder_of_another_dtype_holds_what_was_measured(
     report = convert_to_folder(source, tmp_path / "out", calibration=QUICK, writing=writing).report
     file = tmp_path / "out" / "unet" / "diffusion_pytorch_model.safetensors"
     written = load_file(file)
-    assert written["conv_in.weight"].dtype == written["conv_out.weight_correction"].dtype == getattr(torch, dtype)
+    assert written["conv_in.weight"].dtype == getattr(torch, dtype)
     assert written["conv_out.neuron.threshold"].dtype == torch.float32
     loaded = load_converted(tmp_path / "out").unet
     assert loaded.dtype == torch.float32
@@ -138,3 +138,17 @@ def test_a_folder_of_another_dtype_holds_what_was_measured(
 def test_an_unknown_dtype_is_refused() -> None:
     with pytest.raises(SpecError, match="dtype = 'int8': expected one of float32, float16, bfloat16"):
         Writing(dtype="int8")
+
+
+def test_corrections_are_stored_in_half_precision_and_loaded_to_the_bit(
+    unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path
+) -> None:
+    source = Source(unet, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
+    converted = convert_to_folder(source, tmp_path / "out", calibration=QUICK, writing=Writing(0)).unet.state_dict()
+    stored = load_file(tmp_path / "out" / "unet" / "diffusion_pytorch_model.safetensors")
+    kinds = {name.endswith("weight_correction"): tensor.dtype for name, tensor in stored.items()}
+    assert kinds == {True: torch.float16, False: torch.float32}
+    loaded = SpikingUNet2DModel.from_pretrained(tmp_path / "out").state_dict()
+    assert {weight.dtype for weight in loaded.values()} == {torch.float32}
+    assert all(torch.equal(loaded[name], weight) for name, weight in converted.items())
+    assert any(weight.any() for name, weight in loaded.items() if name.endswith("weight_correction"))
