@@ -57,3 +57,10 @@ def sample_of(values: Tensor, dim: int, count: int, generator: torch.Generator) 
     channels_last = values.movedim(dim, -1).flatten(0, -2)
     rows = draw_rows(values, dim, count, generator)
     return Sample(rows[None], channels_last.amin(0)[None], channels_last.amax(0)[None])
+
+
+def stacked(segments: list[Sample]) -> Sample:
+    """Samples of one segment each as one of all, with as many rows as every one has."""
+    shortest = min(one.rows.shape[1] for one in segments)
+    rows = torch.cat([one.rows[:, :shortest] for one in segments])
+    return Sample(rows, torch.cat([one.low for one in segments]), torch.cat([one.high for one in segments]))

@@ -27,7 +27,7 @@ SKIPPED = 4
 """Of so many rows one is looked at until scale and offset are nearly found."""
 REFITS = 2
 """Regressions of scale and offset on the levels, at the end."""
-MARGIN = 1.5
+MARGIN = 1.25
 """How far levels reach beyond all values that were seen, at the least: others come, and are clipped."""
 
 

@@ -27,11 +27,11 @@ from ann2snn_diffusion.spiking.ticks import value_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration import solve_levels
 from calibration.correct import apply_delta, correction
-from calibration.observe import After, sample_of, visiting
+from calibration.observe import After, sample_of, stacked, visiting
 from calibration.rate_distortion import Sample
 
-Solve = Callable[[str, int, Sample], tuple[Tensor, Tensor]]
-"""Of a site by name, a noise segment, and a sample of the values that arrived there: scale and offset, [C]."""
+Solve = Callable[[str, Sample], tuple[Tensor, Tensor]]
+"""Of a site by name, and a sample of the values that arrived there: scale and offset, [segments, C]."""
 
 
 @torch.no_grad()
@@ -100,11 +100,12 @@ class _CalibrationPass:
     def charge(self, name: str, neuron: SpikingNeuron, value: Tensor) -> None:
         """Solve the neuron's thresholds from what arrives."""
         arrived = self._snn_rows(value)
-        for index in range(len(self.unet.spec.segments)):
-            sample = sample_of(arrived[self.segment == index], neuron.dim, self.spec.positions, self.generator)
-            scale, offset = self.solve(name, index, sample)
-            neuron.threshold.data[index] = scale * sum(neuron.weights)
-            neuron.offset.data[index] = offset
+        samples = [
+            sample_of(arrived[self.segment == index], neuron.dim, self.spec.positions, self.generator)
+            for index in range(len(self.unet.spec.segments))
+        ]
+        scale, neuron.offset.data = self.solve(name, stacked(samples))
+        neuron.threshold.data = scale * sum(neuron.weights)
 
     def pass_ann_through(self, neuron: SpikingNeuron, value: Tensor, output: Tensor) -> None:
         """ANN rows pass a neuron unchanged."""
@@ -136,13 +137,16 @@ class _CalibrationPass:
         return folded.unflatten(0, (-1, 2, len(self.segment)))
 
 
-def solved(
-    unet: SpikingUNet2DModel, spec: CalibrationSpec, site: str, segment: int, sample: Sample
-) -> tuple[Tensor, Tensor]:
-    """Scale and offset, [C], as ``spec.method`` says; the same in every noise segment."""
-    del segment
-    (values,) = sample.rows
+def solved(unet: SpikingUNet2DModel, spec: CalibrationSpec, site: str, sample: Sample) -> tuple[Tensor, Tensor]:
+    """Scale and offset, [segments, C], as ``spec.method`` says."""
     lowest, highest = unet.neurons()[site].level_range
+    found = [_levels_of(values, spec, lowest, highest) for values in sample.rows]
+    scale, offset = zip(*found, strict=True)
+    return torch.stack(scale), torch.stack(offset)
+
+
+def _levels_of(values: Tensor, spec: CalibrationSpec, lowest: int, highest: int) -> tuple[Tensor, Tensor]:
+    """Scale and offset, [C], of the values [N, C] in a noise segment."""
     channels = values.shape[1]
     if spec.per == "tensor":
         values = values.flatten()[:, None]

@@ -18,7 +18,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.spiking.calibrate import segments_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
-from calibration.observe import sample_of, visiting
+from calibration.observe import sample_of, stacked, visiting
 from calibration.rate_distortion import Sample
 
 STATES_AT_A_TIME = 32
@@ -78,7 +78,7 @@ def measure_sensitivity(
         for name, parts in kept.items():
             values[name].append(_together(parts))
         advance()
-    return Sensitivity(gain, {name: _stacked(parts) for name, parts in values.items()}, power)
+    return Sensitivity(gain, {name: stacked(parts) for name, parts in values.items()}, power)
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,3 @@ def _together(parts: list[Sample]) -> Sample:
     """Of one segment, drawn in parts."""
     low, high = torch.cat([part.low for part in parts]), torch.cat([part.high for part in parts])
     return Sample(torch.cat([part.rows for part in parts], 1), low.amin(0, keepdim=True), high.amax(0, keepdim=True))
-
-
-def _stacked(segments: list[Sample]) -> Sample:
-    """Of all segments, as many rows as every one has."""
-    shortest = min(one.rows.shape[1] for one in segments)
-    rows = torch.cat([one.rows[:, :shortest] for one in segments])
-    return Sample(rows, torch.cat([one.low for one in segments]), torch.cat([one.high for one in segments]))

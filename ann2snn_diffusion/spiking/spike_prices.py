@@ -100,12 +100,9 @@ class Plan:
         found = root_scalar(lambda log: self.energy_at(math.exp(log)) - energy, bracket=bracket, xtol=PRECISION)
         return math.exp(found.root)
 
-    def solve(self, multiplier: float, site: str, segment: int, sample: Sample) -> tuple[Tensor, Tensor]:
-        """Scale and offset, [C], of a site from what arrived in a noise segment."""
-        price = multiplier * self.prices.of_spike[site]
-        importance = self.importance[site][segment : segment + 1]
-        scale, offset = least_cost(sample, importance, price, self.levels[site])
-        return scale[0], offset[0]
+    def solve(self, multiplier: float, site: str, sample: Sample) -> tuple[Tensor, Tensor]:
+        """Scale and offset, [K, C], of a site from what arrived there."""
+        return least_cost(sample, self.importance[site], multiplier * self.prices.of_spike[site], self.levels[site])
 
 
 def plan_of(unet: SpikingUNet2DModel, sensitivity: Sensitivity, prices: Prices, worth: Tensor) -> Plan:
