@@ -31,7 +31,7 @@ from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 COUNTED_SHARE = 4
 """For so many states that are calibrated on there is another that spikes are counted on."""
-TOLERANCE = 0.015
+TOLERANCE = 0.02
 """Of the energy, beyond which the price of a spike is corrected."""
 CORRECTIONS = 2
 """Of the price, at the most."""

@@ -73,5 +73,5 @@ def test_lsun_s_list_of_keys_is_never_read(payload: bytes, monkeypatch: pytest.M
 )
 def test_no_class_but_a_scheduler_is_made_from_a_scheduler_s_config(tmp_path: Path, name: Any) -> None:
     (tmp_path / "scheduler_config.json").write_text(json.dumps({"_class_name": name}))
-    with pytest.raises(SourceError, match="is no scheduler of diffusers"):
+    with pytest.raises(SourceError, match="is no scheduler that diffusers has here"):
         load_scheduler(tmp_path)

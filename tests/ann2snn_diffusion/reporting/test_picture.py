@@ -12,7 +12,7 @@ from ann2snn_diffusion.reporting.picture import picture
 @pytest.mark.parametrize(
     ("title", "images"),
     [
-        ("two channels", torch.zeros(2, 2, 8, 8)),
+        ("no width", torch.zeros(2, 1, 8)),
         ("$\\frac$", torch.zeros(1, 3, 8, 8)),
         ("none", torch.zeros(0, 1, 8, 8)),
     ],
