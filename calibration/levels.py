@@ -58,8 +58,8 @@ def level_of(charge: Tensor, lowest: int, highest: int, table: Tensor | None = N
     """The level, lowest … highest, of every charge, which is overwritten; NaN of NaN."""
     if table is None:
         return charge.round_().clamp_(lowest, highest)
-    quarter = charge.sub_(lowest).mul_(QUARTERS).clamp_(0, len(table) - 2).nan_to_num_(len(table) - 1)
-    return _look_up(table, quarter)
+    quarter = charge.mul_(QUARTERS).floor_().sub_(QUARTERS * lowest)  # in this order exact
+    return _look_up(table, quarter.clamp_(0, len(table) - 2).nan_to_num_(len(table) - 1))
 
 
 def _look_up(table: Tensor, index: Tensor) -> Tensor:

@@ -58,6 +58,14 @@ def test_signed_trains_have_the_least_error_and_price_of_all_levels(
 
 
 @torch.no_grad()
+def test_close_to_a_boundary_the_table_equals_the_loop_in_single_precision_too() -> None:
+    made = neuron("radix", True, True, 4).float()
+    boundaries = torch.arange(-30, 31).float() / 4
+    value = torch.cat([boundaries.nextafter(boundaries + way) for way in (-1, 1)]).view(-1, 1, 1, 1)
+    assert torch.equal(made(value), made.weighted_sum(made.spikes(value)))
+
+
+@torch.no_grad()
 def test_no_number_stays_none() -> None:
     value = torch.tensor([0.0, torch.nan, torch.inf, -torch.inf], dtype=torch.float64).view(4, 1, 1, 1)
     output = neuron("radix", True, False, 4)(value).flatten()
