@@ -60,7 +60,7 @@ def sample_of(values: Tensor, dim: int, count: int, generator: torch.Generator) 
 
 
 def stacked(segments: list[Sample]) -> Sample:
-    """Samples of one segment each as one of all, with as many rows as every one has."""
-    shortest = min(one.rows.shape[1] for one in segments)
-    rows = torch.cat([one.rows[:, :shortest] for one in segments])
+    """Samples of one segment each as one of all; where one has fewer rows than another, some of them come again."""
+    longest = max(one.rows.shape[1] for one in segments)
+    rows = torch.cat([one.rows[:, torch.arange(longest) % one.rows.shape[1]] for one in segments])
     return Sample(rows, torch.cat([one.low for one in segments]), torch.cat([one.high for one in segments]))

@@ -21,17 +21,17 @@ from torch import Tensor, nn
 from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
-from ann2snn_diffusion.spiking.corrected import Corrected, as_stored
+from ann2snn_diffusion.spiking.corrected import Corrected
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.ticks import value_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration import solve_levels
 from calibration.correct import apply_delta, correction
-from calibration.observe import After, sample_of, stacked, visiting
+from calibration.observe import After, sample_of, visiting
 from calibration.rate_distortion import Sample
 
-Solve = Callable[[str, Sample], tuple[Tensor, Tensor]]
-"""Of a site by name, and a sample of the values that arrived there: scale and offset, [segments, C]."""
+Solve = Callable[[str, list[Sample]], tuple[Tensor, Tensor]]
+"""Of a site by name, and of the values that arrived there in each segment: scale and offset, [segments, C]."""
 
 
 @torch.no_grad()
@@ -104,7 +104,7 @@ class _CalibrationPass:
             sample_of(arrived[self.segment == index], neuron.dim, self.spec.positions, self.generator)
             for index in range(len(self.unet.spec.segments))
         ]
-        scale, neuron.offset.data = self.solve(name, stacked(samples))
+        scale, neuron.offset.data = self.solve(name, samples)
         neuron.threshold.data = scale * sum(neuron.weights)
 
     def pass_ann_through(self, neuron: SpikingNeuron, value: Tensor, output: Tensor) -> None:
@@ -124,7 +124,7 @@ class _CalibrationPass:
             weight, bias = correction(
                 part.linear, received[rows], residual[rows], part.strength, part.positions, self.generator
             )
-            weight = as_stored(weight)
+            weight = layer.as_stored(weight)
             part.add(weight, bias)
             corrected[:, rows] += apply_delta(part.linear, received[rows], weight, None if part.bias is None else bias)
 
@@ -137,10 +137,10 @@ class _CalibrationPass:
         return folded.unflatten(0, (-1, 2, len(self.segment)))
 
 
-def solved(unet: SpikingUNet2DModel, spec: CalibrationSpec, site: str, sample: Sample) -> tuple[Tensor, Tensor]:
+def solved(unet: SpikingUNet2DModel, spec: CalibrationSpec, site: str, samples: list[Sample]) -> tuple[Tensor, Tensor]:
     """Scale and offset, [segments, C], as ``spec.method`` says."""
     lowest, highest = unet.neurons()[site].level_range
-    found = [_levels_of(values, spec, lowest, highest) for values in sample.rows]
+    found = [_levels_of(sample.rows[0], spec, lowest, highest) for sample in samples]
     scale, offset = zip(*found, strict=True)
     return torch.stack(scale), torch.stack(offset)
 

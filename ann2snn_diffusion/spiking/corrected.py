@@ -41,11 +41,6 @@ class Correction:
             self.bias.add_(bias)
 
 
-def as_stored(correction: Tensor) -> Tensor:
-    """A correction of weights as folders hold it: in half precision, being small beside the weights."""
-    return correction.half().to(correction.dtype)
-
-
 class Corrected(nn.Module):
     """What all such layers share; a base class beside the stock layer's.
 
@@ -59,6 +54,8 @@ class Corrected(nn.Module):
 
     own_parameters = ("weight_correction", "bias_correction")
     """The parameters that the ANN has not."""
+    stored_as = torch.float16
+    """Of the weight's correction, which is small beside the weight."""
 
     @property
     def encoder(self) -> SpikingNeuron | None:
@@ -81,9 +78,13 @@ class Corrected(nn.Module):
         count = 4 * positions + 2 * self.weight[0].numel()
         yield Correction(self, self.weight_correction.data, bias, strength, count)
 
+    def as_stored(self, correction: Tensor) -> Tensor:
+        """A correction of the weight as folders hold it."""
+        return correction.to(self.stored_as).to(correction.dtype)
+
     def round_correction(self) -> None:
         """Leave of the correction what folders hold."""
-        self.weight_correction.data = as_stored(self.weight_correction.data)
+        self.weight_correction.data = self.as_stored(self.weight_correction.data)
 
     def in_force(self) -> tuple[Tensor, Tensor | None]:
         """The weight and bias in force: the ANN's own, plus the correction unless the network runs as the ANN."""

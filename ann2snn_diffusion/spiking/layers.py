@@ -53,6 +53,9 @@ class SpikingOutput(SpikingConv2d):
         bias_correction: Δb, [segments, O].
     """
 
+    stored_as = torch.float32
+    """Two large weights nearly cancel."""
+
     def __init__(self, conv: nn.Conv2d, neuron: SpikingNeuron, image_channels: int) -> None:
         super().__init__(conv, neuron)
         segments, (out, received, *kernel) = len(neuron.threshold), conv.weight.shape

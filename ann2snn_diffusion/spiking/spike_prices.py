@@ -26,6 +26,7 @@ from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.sensitivity import Sensitivity
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.levels import Levels
+from calibration.observe import stacked
 from calibration.rate_distortion import Sample, least_cost, represent
 
 FLOOR = 3e-5
@@ -100,9 +101,10 @@ class Plan:
         found = root_scalar(lambda log: self.energy_at(math.exp(log)) - energy, bracket=bracket, xtol=PRECISION)
         return math.exp(found.root)
 
-    def solve(self, multiplier: float, site: str, sample: Sample) -> tuple[Tensor, Tensor]:
-        """Scale and offset, [K, C], of a site from what arrived there."""
-        return least_cost(sample, self.importance[site], multiplier * self.prices.of_spike[site], self.levels[site])
+    def solve(self, multiplier: float, site: str, samples: list[Sample]) -> tuple[Tensor, Tensor]:
+        """Scale and offset, [K, C], of a site from what arrived there in each noise segment."""
+        price = multiplier * self.prices.of_spike[site]
+        return least_cost(stacked(samples), self.importance[site], price, self.levels[site])
 
 
 def plan_of(unet: SpikingUNet2DModel, sensitivity: Sensitivity, prices: Prices, worth: Tensor) -> Plan:

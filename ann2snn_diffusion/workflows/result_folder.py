@@ -74,13 +74,13 @@ def sample_grids(
 def stored_as(unet: SpikingUNet2DModel, dtype: str) -> Iterator[None]:
     """Weights of ``unet`` as they are written, inside the block; in float32 again, with what was lost, after it.
 
-    Corrections of weights are written in half precision, which they have been rounded to.
+    Corrections of weights are written in the precision that they have been rounded to.
     """
     neurons = {id(own) for neuron in unet.neurons().values() for own in neuron.parameters()}
-    corrections = {id(layer.weight_correction) for layer in unet.synapses().values()}
+    corrections = {id(layer.weight_correction): layer.stored_as for layer in unet.synapses().values()}
     weights = [weight for weight in unet.parameters() if id(weight) not in neurons]
     for weight in weights:
-        weight.data = weight.data.to(torch.float16 if id(weight) in corrections else getattr(torch, dtype))
+        weight.data = weight.data.to(corrections.get(id(weight), getattr(torch, dtype)))
     yield
     for weight in weights:
         weight.data = weight.data.float()

@@ -35,7 +35,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, unet in {"ddpm": build_unet(), "larger": build_unet(sample_size=16)}.items():
         DDPMPipeline(unet, scheduler).save_pretrained(folder / name)  # pyright: ignore[reportArgumentType]
     source = Source(build_unet(), scheduler, "ddpm")  # pyright: ignore[reportArgumentType]
-    quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+    quick = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
     plain = SpikeSpec(time_steps=2, segments=(0,))
     for name, spec in {"snn": plain, "rate": replace(plain, coding="rate")}.items():
         convert_to_folder(source, folder / name, spec=spec, calibration=quick, writing=Writing(samples=0))
@@ -150,7 +150,7 @@ def test_from_random_weights_on_images(monkeypatch: pytest.MonkeyPatch, tmp_path
     (tmp_path / "images").mkdir()
     for index in range(6):
         Image.new("L", (8, 8), 40 * index).save(tmp_path / "images" / f"{index}.png")
-    convert = ["convert", "ddpm", "-o", "fresh", "--random-init", "--states", "14", "--samples", "0"]
+    convert = ["convert", "ddpm", "-o", "fresh", "--random-init", "--energy", "0", "--states", "14", "--samples", "0"]
     assert run(monkeypatch, *convert) == 0
     report = json.loads((tmp_path / "fresh" / "conversion_report.json").read_text())
     assert report["source"] == "ddpm with random weights"

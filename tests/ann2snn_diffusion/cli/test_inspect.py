@@ -21,7 +21,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unet, scheduler = build_unet(), DDPMScheduler()
     DDPMPipeline(unet, scheduler).save_pretrained(folder / "ddpm")  # pyright: ignore[reportArgumentType]
     source = Source(unet, scheduler, "ddpm")  # pyright: ignore[reportArgumentType]
-    quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+    quick = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
     convert_to_folder(source, folder / "snn", calibration=quick, writing=Writing(samples=0))
     return folder
 

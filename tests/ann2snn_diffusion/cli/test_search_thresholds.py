@@ -37,7 +37,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scheduler = DDPMScheduler()
     DDPMPipeline(build_unet(), scheduler).save_pretrained(folder / "ddpm")  # pyright: ignore[reportArgumentType]
     source = Source(build_unet(), scheduler, "ddpm")  # pyright: ignore[reportArgumentType]
-    quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+    quick = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
     convert_to_folder(
         source, folder / "snn", spec=SpikeSpec(segments=(0, 300)), calibration=quick, writing=Writing(samples=0)
     )

@@ -7,8 +7,8 @@ from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.workflows.convert import convert
 
-THOROUGH = CalibrationSpec(states=88, positions=256, sampler_steps=3)
-QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+THOROUGH = CalibrationSpec(energy=0, states=88, positions=256, sampler_steps=3)
+QUICK = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ from ann2snn_diffusion.workflows.convert import convert
 def converted(make_unet: Callable[..., UNet2DModel]) -> Converted:
     """Draws images of the size that the features ``fashion-mnist`` take."""
     unet = make_unet(sample_size=32, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2)
-    scheduler, quick = DDPMScheduler(), CalibrationSpec(states=28, positions=64, sampler_steps=3)
+    scheduler, quick = DDPMScheduler(), CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
     return Converted(convert(unet, scheduler, calibration=quick).unet, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
 
 

@@ -24,7 +24,7 @@ from ann2snn_diffusion.training.run import TrainingRun
 from ann2snn_diffusion.training.spec import TrainingSpec
 from ann2snn_diffusion.workflows.convert import convert
 
-QUICK = CalibrationSpec(states=4, positions=64, sampler_steps=2)
+QUICK = CalibrationSpec(energy=0, states=4, positions=64, sampler_steps=2)
 SHORT: dict[str, Any] = {
     "steps": 4, "train_batch_size": 4, "sampler_steps": 4, "lr_warmup_steps": 1, "checkpointing_steps": 2,
     "learning_rate": 1e-3, "save_images_steps": 0,

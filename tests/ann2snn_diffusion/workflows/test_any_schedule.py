@@ -21,7 +21,7 @@ from ann2snn_diffusion.workflows.convert import convert
 from ann2snn_diffusion.workflows.finetune import finetune
 from ann2snn_diffusion.workflows.fitness import on_schedule
 
-QUICK = CalibrationSpec(states=66, positions=64)
+QUICK = CalibrationSpec(energy=0, states=66, positions=64)
 FEW = FidelitySpec(2, 3)
 TEN: dict[str, Any] = {"num_train_timesteps": 10, "beta_start": 0.01, "beta_end": 0.9}
 

@@ -14,7 +14,7 @@ from ann2snn_diffusion.workflows.convert import ConversionError, convert, conver
 from ann2snn_diffusion.workflows.finetune import finetune
 from ann2snn_diffusion.workflows.result_folder import Writing
 
-QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+QUICK = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
 FEW = FidelitySpec(2, 3)
 Make = Callable[..., UNet2DModel]
 

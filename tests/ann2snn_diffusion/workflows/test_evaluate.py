@@ -22,7 +22,7 @@ from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from ann2snn_diffusion.workflows.convert import convert
 from ann2snn_diffusion.workflows.evaluate import evaluate, evaluate_to_folder
 
-QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+QUICK = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
 SPEC = EvaluationSpec(count=70, steps=2, bootstrap=4, states_per_stratum=2)
 
 

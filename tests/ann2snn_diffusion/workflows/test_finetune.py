@@ -21,7 +21,7 @@ from ann2snn_diffusion.workflows.finetune import finetune, finetune_to_folder
 from ann2snn_diffusion.workflows.result_folder import Writing
 from ann2snn_diffusion.workflows.search_thresholds import search_thresholds_to_folder
 
-QUICK = CalibrationSpec(states=14, positions=64, sampler_steps=3)
+QUICK = CalibrationSpec(energy=0, states=14, positions=64, sampler_steps=3)
 SHORT = TrainingSpec(steps=2, train_batch_size=4, sampler_steps=4, lr_warmup_steps=1)
 NO_PICTURES = Writing(samples=0)
 

@@ -11,7 +11,7 @@ from ann2snn_diffusion.evaluation.cost_tables import TABLES
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
-QUICK, FEW = CalibrationSpec(states=28, positions=64, sampler_steps=3), FidelitySpec(1, 3)
+QUICK, FEW = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3), FidelitySpec(1, 3)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from ann2snn_diffusion.workflows.convert import ConversionError, convert_to_fold
 from ann2snn_diffusion.workflows.evaluate import evaluate_to_folder
 from ann2snn_diffusion.workflows.result_folder import Writing
 
-QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+QUICK = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
 PICTURES = Writing(samples=1, sample_steps=2)
 TEN: dict[str, Any] = {"num_train_timesteps": 10, "beta_start": 0.01, "beta_end": 0.5}
 BLOCKS: dict[str, Any] = {

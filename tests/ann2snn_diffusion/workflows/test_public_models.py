@@ -16,7 +16,7 @@ from ann2snn_diffusion.workflows.convert import ConversionError, convert, conver
 from ann2snn_diffusion.workflows.result_folder import Writing
 from tests.conftest import build_unet
 
-QUICK = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+QUICK = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
 IMAGE: dict[str, Any] = {"in_channels": 3, "out_channels": 3, "sample_size": 32, "norm_eps": 1e-6}
 GOOGLE = IMAGE | {
     "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "attention_head_dim": None,

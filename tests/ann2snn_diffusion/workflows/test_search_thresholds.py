@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = Source(build_unet(), DDPMScheduler(), "tiny")  # pyright: ignore[reportArgumentType]
     output = tmp_path_factory.mktemp("models") / "snn"
     spec = SpikeSpec(segments=(0, 300), sparse=False)  # where some factor gains by chance
-    quick = CalibrationSpec(states=56, positions=256, sampler_steps=4)
+    quick = CalibrationSpec(energy=0, states=56, positions=256, sampler_steps=4)
     convert_to_folder(source, output, spec=spec, calibration=quick, writing=Writing(samples=0))
     return output
 
@@ -74,7 +74,7 @@ def test_thresholds_that_were_all_scaled_are_found_within_a_percent(
     # ternary, where a condition off by a percent costs most: in radix and rate coding the last spike mends what those
     # before it missed, and the error is flat around its minimum.
     spec = SpikeSpec(coding="ternary", segments=(0,), keep=("down_blocks*", "mid_block*", "up_blocks*"))
-    calibration = CalibrationSpec(states=448, positions=8192, sampler_steps=4, correction=0)
+    calibration = CalibrationSpec(energy=0, states=448, positions=8192, sampler_steps=4, correction=0)
     unet = convert(build_unet(), DDPMScheduler(), spec=spec, calibration=calibration).unet
     planted = SpikingNeuron.condition
     monkeypatch.setattr(SpikingNeuron, "condition", lambda neuron, value: scale * planted(neuron, value))
@@ -213,7 +213,7 @@ def test_a_factor_for_every_group_of_the_dimensions(folder: Path, tmp_path: Path
 
 def test_only_groups_that_have_a_site_are_searched(tmp_path: Path) -> None:
     blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
-    quick = CalibrationSpec(states=28, positions=64, sampler_steps=3)
+    quick = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
     plain = build_unet(**blocks, add_attention=False)
     unet = convert(plain, DDPMScheduler(), spec=SpikeSpec(segments=(0, 300)), calibration=quick).unet
     converted = Converted(unet, DDPMScheduler(num_train_timesteps=250), "plain")  # pyright: ignore[reportArgumentType]
