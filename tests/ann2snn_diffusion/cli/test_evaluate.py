@@ -6,34 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diffusers import DDPMPipeline, DDPMScheduler
 from PIL import Image
 
-from ann2snn_diffusion.models.loading import Source
-from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
-from ann2snn_diffusion.workflows.convert import convert_to_folder
-from ann2snn_diffusion.workflows.result_folder import Writing
+from tests.ann2snn_diffusion.cli.saved_models import link_models, save_models
 from tests.ann2snn_diffusion.cli.test_convert import run
-from tests.conftest import build_unet
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A converted model ``snn`` and its ANN ``ddpm``."""
-    folder = tmp_path_factory.mktemp("models")
-    unet, scheduler = build_unet(), DDPMScheduler()
-    DDPMPipeline(unet, scheduler).save_pretrained(folder / "ddpm")  # pyright: ignore[reportArgumentType]
-    source = Source(unet, scheduler, "ddpm")  # pyright: ignore[reportArgumentType]
-    quick = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
-    convert_to_folder(source, folder / "snn", calibration=quick, writing=Writing(samples=0))
-    return folder
+    return save_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(autouse=True)
 def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("ddpm", "snn"):
-        (tmp_path / name).symlink_to(folders / name)
+    link_models(folders, tmp_path)
 
 
 def images_of(folder: Path) -> dict[str, bytes]:
