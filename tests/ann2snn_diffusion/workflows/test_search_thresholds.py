@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from diffusers import DDPMScheduler
 from ann2snn_diffusion.common.atomic_output import OutputError
 from ann2snn_diffusion.models.loading import Converted, Source, load_converted
 from ann2snn_diffusion.search.journal import JournalError
-from ann2snn_diffusion.search.objectives import Objective, Part
+from ann2snn_diffusion.search.objectives import Objective, Part, objective_of
 from ann2snn_diffusion.search.result import Search
 from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.search.trials import SearchError
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny converted model."""
     source = Source(build_unet(), DDPMScheduler(), "tiny")  # pyright: ignore[reportArgumentType]
     output = tmp_path_factory.mktemp("models") / "snn"
-    spec = SpikeSpec(segments=(0, 300), sparse=False)  # where some factor gains by chance
+    spec = SpikeSpec(segments=(0, 300))
     quick = CalibrationSpec(energy=0, states=56, positions=256, sampler_steps=4)
     convert_to_folder(source, output, spec=spec, calibration=quick, writing=Writing(samples=0))
     return output
@@ -48,19 +49,31 @@ def search(converted: Converted, working: Path, spec: SearchSpec = QUICK) -> Sea
     return search_thresholds(converted.unet, converted.scheduler, spec=spec, journal=journal, process=process)
 
 
+def _factor(network: SpikingUNet2DModel) -> float:
+    assert isinstance(network.guidance, dict) or network.guidance == 1
+    return network.guidance["all"] if isinstance(network.guidance, dict) else 1.0
+
+
+def _mean(rows: torch.Tensor) -> float:
+    return rows.mean().item()
+
+
+def _of_factor(rows: Callable[[float], torch.Tensor]) -> Callable[[SpikingUNet2DModel], torch.Tensor]:
+    return lambda network: rows(_factor(network))
+
+
 def replace_objective(
     monkeypatch: pytest.MonkeyPatch, value: Callable[[float], float], drawn: list[float] | None = None
 ) -> None:
     """A search for the global factor g of ``value``(g), which has no chance in it."""
 
     def draw(network: SpikingUNet2DModel) -> torch.Tensor:
-        assert isinstance(network.guidance, dict) or network.guidance == 1
-        factor = network.guidance["all"] if isinstance(network.guidance, dict) else 1.0
+        factor = _factor(network)
         if drawn is not None:
             drawn.append(factor)
         return torch.full((8,), value(factor), dtype=torch.float64)
 
-    objective = Objective("planted", draw, lambda rows: rows.mean().item())
+    objective = Objective("planted", draw, _mean)
     monkeypatch.setattr(threshold_search, "objective_of", lambda *_: objective)
 
 
@@ -89,20 +102,32 @@ def test_thresholds_that_were_all_scaled_are_found_within_a_percent(
     assert found.unet.guidance == found.winner.guidance
 
 
-def test_a_winner_by_chance_is_not_stored(folder: Path, tmp_path: Path) -> None:
-    converted = load_converted(folder)
-    found = search(converted, tmp_path / "guided")
+def test_a_winner_by_chance_is_not_stored(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {
+        "searched": lambda factor: torch.full((8,), 1 + (factor - 1.03) ** 2, dtype=torch.float64),
+        "judged": lambda factor: torch.tensor([1.0, 2, 3, 4, 5, 6, 7, 8]) + (factor != 1) * torch.tensor([-1.0, 1] * 4),
+    }
+    objectives = {name: Objective(name, _of_factor(values), _mean) for name, values in rows.items()}
+    monkeypatch.setattr(threshold_search, "objective_of", lambda *given: objectives[given[3]])
+    found = search(load_converted(folder), tmp_path / "guided")
     assert found.trials[0].guidance == {"all": 1.0}
+    assert found.winner.guidance["all"] == pytest.approx(1.03, abs=1e-3)
     verdict = found.verdict
     assert verdict is not None
     assert verdict.interval is not None
-    assert verdict.interval[1] > 0
+    assert verdict.interval[0] < 0 < verdict.interval[1]
     assert not verdict.wins
     assert found.unet.guidance == {"all": 1.0}
-    assert min(one.value for one in found.trials) == found.winner.value
 
 
-def test_held_out_states_are_not_those_of_the_search(folder: Path, tmp_path: Path) -> None:
+def test_held_out_states_are_not_those_of_the_search(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def favouring_another(*given: Any) -> Objective:
+        real = objective_of(*given)
+        return Objective("real", lambda unet: real.draw(unet) * (2 if _factor(unet) == 1 else 1), real.score)
+
+    monkeypatch.setattr(threshold_search, "objective_of", favouring_another)
     found = search(load_converted(folder), tmp_path / "guided")
     assert found.verdict is not None
     assert found.verdict.at_one != found.trials[0].value
