@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
+
+# Tests run side by side, a process for every core: more threads, also of programs that they start, would only wait.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 def build_unet(**changes: Any) -> UNet2DModel:
