@@ -46,17 +46,19 @@ def _first(inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
 
 def draw_rows(activations: Tensor, dim: int, count: int, generator: torch.Generator) -> Tensor:
     """At most ``count`` positions drawn with replacement, [N, C], from activations whose channels lie in ``dim``."""
-    rows = activations.movedim(dim, -1).flatten(0, -2)
-    if len(rows) <= count:
-        return rows
-    return rows[torch.randint(len(rows), (count,), generator=generator).to(rows.device)]
+    rows = activations.movedim(dim, -1)
+    places = rows.shape[:-1]
+    if places.numel() <= count:
+        return rows.flatten(0, -2)
+    drawn = torch.randint(places.numel(), (count,), generator=generator).to(rows.device)
+    return rows[torch.unravel_index(drawn, places)]
 
 
 def sample_of(values: Tensor, dim: int, count: int, generator: torch.Generator) -> Sample:
     """At most ``count`` positions of values whose channels lie in ``dim``, and the range of all; one segment."""
-    channels_last = values.movedim(dim, -1).flatten(0, -2)
     rows = draw_rows(values, dim, count, generator)
-    return Sample(rows[None], channels_last.amin(0)[None], channels_last.amax(0)[None])
+    others = [axis for axis in range(values.ndim) if axis != dim % values.ndim]
+    return Sample(rows[None], values.amin(others)[None], values.amax(others)[None])
 
 
 def stacked(segments: list[Sample]) -> Sample:

@@ -42,13 +42,15 @@ def _row(declared: Setting, table: str, has_flag: bool) -> str:
 
 def _flags(declared: Setting) -> str:
     flag = f"`{flag_of(declared.name)}`"
-    if declared.annotation is bool:
+    if declared.annotation in (bool, bool | None):
         return f"{flag}, `{flag_of(f'no_{declared.name}')}`"
     return f"{flag}, `{SHORT_FORMS[declared.name]}`" if declared.name in SHORT_FORMS else flag
 
 
 def _default(declared: Setting) -> str:
     value = declared.default
+    if value is None:
+        return "see there"
     return str(value).lower() if isinstance(value, bool) else as_typed(value) or "–"
 
 

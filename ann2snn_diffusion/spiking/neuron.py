@@ -58,7 +58,7 @@ class SpikingNeuron(nn.Module):
         self.spec = spec
         self.weights = step_weights(spec.coding, spec.time_steps * (2 if doubled else 1))
         self.conditions = conditions(
-            self.weights, spec.coding, signed=signed, sparse=spec.sparse, dead_zone=spec.dead_zone
+            self.weights, spec.coding, signed=signed, sparse=spec.sparse, dead_zone=bool(spec.dead_zone)
         )
         self.guidance = (1.0,) * len(spec.segments)
         self.threshold = nn.Parameter(torch.ones(len(spec.segments), channels))

@@ -45,9 +45,10 @@ class SpikeSpec:
     sparse: bool = setting(
         True, "Of all trains of signed radix spikes that stand for a level, neurons fire the one with fewest spikes."
     )
-    dead_zone: bool = setting(
-        False,
-        "A spike is fired only where it saves half a squared level of error or more; `energy` sets it. Layerwise only.",
+    dead_zone: bool | None = setting(
+        None,
+        "A spike is fired only where it saves half a squared level of error or more. Layerwise only. Default: where an "
+        "`energy` is asked for.",
     )
     learned_step_weights: bool = setting(
         False,
@@ -100,10 +101,10 @@ class SpikeSpec:
     def _require_a_dead_zone_to_make_sense(self) -> None:
         unknown = "false beside the synchronous schedule, where no tick knows what is still to come"
         require(self.schedule == "layerwise", "dead_zone", True, unknown)
-        dense = "false beside `sparse` false, where a level takes more spikes than it needs; `energy` sets it"
+        dense = "false beside `sparse` false, where a level takes more spikes than it needs; `energy` sets it unasked"
         require(self.sparse or self.coding != "radix", "dead_zone", True, dense)
         highest = sum(step_weights(self.coding, self.time_steps * (2 if self.doubled else 1)))
-        many = f"so few that a site has no level above {HIGHEST_TABULATED}, beside `dead_zone` or `energy`"
+        many = f"so few that a site has no level above {HIGHEST_TABULATED}, beside a `dead_zone`, as `energy` has"
         require(highest <= HIGHEST_TABULATED, "time_steps", self.time_steps, many)
 
     @classmethod

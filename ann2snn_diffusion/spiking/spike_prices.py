@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from scipy.optimize import root_scalar
@@ -31,8 +31,12 @@ from calibration.rate_distortion import Sample, least_cost, represent
 
 FLOOR = 3e-5
 """Of the importance: relative to the power of a site's values."""
-CHEAPEST, DEAREST = 1e-9, 1e4
-"""Range of μ."""
+CHEAPEST = 1e-9
+"""μ at which spikes cost next to nothing."""
+USUAL = 3e-4
+"""μ of an energy that many ask for; others are looked for from there in strides, along which the energy falls nearly
+in a line."""
+STRIDE = math.log(100)
 PRECISION = 0.01
 """Of log μ; the energy is an order of magnitude less sensitive."""
 
@@ -95,11 +99,17 @@ class Plan:
 
     def multiplier(self, energy: float) -> float:
         """The μ at which the network spends ``energy``, a share of the ANN's; the least one where nothing spends it."""
-        if energy >= self.most:
-            return CHEAPEST
-        bracket = math.log(CHEAPEST), math.log(DEAREST)
-        found = root_scalar(lambda log: self.energy_at(math.exp(log)) - energy, bracket=bracket, xtol=PRECISION)
-        return math.exp(found.root)
+        beyond = cache(lambda log: self.energy_at(math.exp(log)) - energy)
+        least = dearest = math.log(USUAL)
+        while beyond(least) < 0:
+            dearest, least = least, least - STRIDE
+            if least < math.log(CHEAPEST):
+                return CHEAPEST
+        while beyond(dearest) > 0:
+            least, dearest = dearest, dearest + STRIDE
+        if least == dearest:
+            return USUAL
+        return math.exp(root_scalar(beyond, bracket=(least, dearest), xtol=PRECISION).root)
 
     def solve(self, multiplier: float, site: str, samples: list[Sample]) -> tuple[Tensor, Tensor]:
         """Scale and offset, [K, C], of a site from what arrived there in each noise segment."""

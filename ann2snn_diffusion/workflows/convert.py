@@ -58,7 +58,9 @@ class Settings:
         """
         spec, calibration = on_schedule(spec or SpikeSpec(), scheduler), calibration or CalibrationSpec()
         energy = calibration.budget(spec)
-        return cls(_frugal(spec) if energy else spec, replace(calibration, energy=energy))
+        if energy:
+            spec = _frugal(spec)
+        return cls(replace(spec, dead_zone=bool(spec.dead_zone)), replace(calibration, energy=energy))
 
 
 def convert(
@@ -232,4 +234,6 @@ def _frugal(spec: SpikeSpec) -> SpikeSpec:
     """``spec`` with what makes spikes worth their energy."""
     if not spec.doubled and spec.time_steps <= MOST_DOUBLED:
         spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
-    return replace(spec, dead_zone=spec.schedule == "layerwise")
+    if spec.dead_zone is None:
+        spec = replace(spec, dead_zone=spec.schedule == "layerwise")
+    return spec

@@ -29,13 +29,13 @@ from ann2snn_diffusion.spiking.sensitivity import measure_sensitivity
 from ann2snn_diffusion.spiking.spike_prices import Plan, Prices, plan_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
-COUNTED_SHARE = 4
+COUNTED_SHARE = 8
 """For so many states that are calibrated on there is another that spikes are counted on."""
 TOLERANCE = 0.02
 """Of the energy, beyond which the price of a spike is corrected."""
 CORRECTIONS = 2
 """Of the price, at the most."""
-PROBED_ROWS = 256
+PROBED_ROWS = 128
 """Values of each channel and noise segment that the price is found from."""
 MOST_PROBED = 88
 """States of the backward pass."""

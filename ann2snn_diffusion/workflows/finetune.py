@@ -142,7 +142,7 @@ def _copy_that_learns(unet: SpikingUNet2DModel, spec: TrainingSpec) -> SpikingUN
 def _result_spec(spiking: SpikeSpec, spec: TrainingSpec) -> SpikeSpec:
     learned = spiking.learned_step_weights or spec.learned_step_weights
     schedule = "synchronous" if spec.synchronous else spiking.schedule
-    dead_zone = spiking.dead_zone and schedule == "layerwise"
+    dead_zone = bool(spiking.dead_zone) and schedule == "layerwise"
     return dataclasses.replace(spiking, learned_step_weights=learned, schedule=schedule, dead_zone=dead_zone)
 
 

@@ -80,6 +80,13 @@ def test_a_budget_is_the_default_where_the_front_is_known(
     assert Settings.of(settings.spec, settings.calibration, DDPMScheduler()) == settings
 
 
+def test_a_dead_zone_is_the_default_beside_an_energy_and_can_be_refused() -> None:
+    asked = CalibrationSpec(energy=0.3)
+    assert Settings.of(SpikeSpec(), asked, DDPMScheduler()).spec.dead_zone is True
+    assert Settings.of(SpikeSpec(dead_zone=False), asked, DDPMScheduler()).spec.dead_zone is False
+    assert Settings.of(SpikeSpec(), CalibrationSpec(energy=0), DDPMScheduler()).spec.dead_zone is False
+
+
 @pytest.mark.slow
 def test_where_all_digits_are_in_use_it_spends_less_and_is_not_calibrated_again(unet: UNet2DModel) -> None:
     few = SpikeSpec(time_steps=2, segments=(0,), doubled=("conv_out",))
