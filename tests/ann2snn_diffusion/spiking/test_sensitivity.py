@@ -1,0 +1,65 @@
+import pytest
+import torch
+from diffusers import UNet2DModel
+
+from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.spiking.sensitivity import measure_sensitivity
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from calibration.observe import visiting
+
+STATES, REPEATS, SIZE = 6, 20, 1e-3
+
+
+@pytest.fixture
+def snn(unet: UNet2DModel) -> SpikingUNet2DModel:
+    return SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0, 300)))
+
+
+@pytest.fixture
+def states(generator: torch.Generator) -> torch.Tensor:
+    return torch.randn(STATES, 1, 8, 8, generator=generator)
+
+
+@pytest.mark.parametrize(
+    "site", ["conv_out.neuron", "mid_block.resnets.0.conv1.neuron", "up_blocks.1.resnets.0.conv2.neuron"]
+)
+def test_a_gain_is_what_white_noise_in_a_channel_moves_the_output_by(
+    snn: SpikingUNet2DModel, states: torch.Tensor, generator: torch.Generator, site: str
+) -> None:
+    timesteps = torch.full((STATES,), 500)
+    both = torch.cat([states, states]), torch.cat([torch.zeros_like(timesteps), timesteps]), None
+    gains = [
+        measure_sensitivity(snn, both, 16, torch.Generator().manual_seed(seed)).gain[site][1] for seed in range(REPEATS)
+    ]
+
+    def disturb(_value: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        disturbance = torch.zeros_like(output)
+        disturbance[:, 0] = SIZE * torch.randn(output[:, 0].shape, generator=generator)
+        return output + disturbance
+
+    with torch.no_grad(), analog(snn):
+        plain = snn(states, timesteps).sample.double()
+        moved = []
+        for _ in range(REPEATS):
+            with visiting(after=[(snn.neurons()[site], disturb)]):
+                moved.append((snn(states, timesteps).sample.double() - plain).square().sum((1, 2, 3)).mean() / SIZE**2)
+    assert torch.stack(gains).mean(0)[0].item() == pytest.approx(torch.stack(moved).mean().item(), rel=0.2)
+
+
+def test_values_are_those_that_pass_in_the_ann(snn: SpikingUNet2DModel, states: torch.Tensor) -> None:
+    timesteps = torch.tensor([0, 100, 200, 400, 500, 600])
+    found = measure_sensitivity(snn, (states, timesteps, None), 16, torch.Generator().manual_seed(0))
+    with torch.no_grad(), analog(snn):
+        epsilon = snn(states, timesteps).sample
+    torch.testing.assert_close(
+        found.power, torch.stack([part.square().sum((1, 2, 3)).mean() for part in epsilon.split(3)])
+    )
+    for sample in found.values.values():
+        assert (sample.rows >= sample.low[:, None]).all()
+        assert (sample.rows <= sample.high[:, None]).all()
+
+
+def test_a_segment_without_a_state_is_refused(snn: SpikingUNet2DModel, states: torch.Tensor) -> None:
+    with pytest.raises(SpecError, match="the noise segment from diffusion timestep 300"):
+        measure_sensitivity(snn, (states, torch.zeros(STATES, dtype=torch.long), None), 16, torch.Generator())

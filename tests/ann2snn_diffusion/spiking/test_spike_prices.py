@@ -1,0 +1,59 @@
+from itertools import pairwise
+
+import pytest
+import torch
+
+from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.spike_prices import CHEAPEST, Plan, Prices, levels_of
+from calibration.rate_distortion import Sample
+
+SEGMENTS, ROWS, CHANNELS = 2, 200, 3
+
+
+@pytest.fixture
+def plan(generator: torch.Generator) -> Plan:
+    """Two sites, of which the second is felt more, and its spikes cost more."""
+    neuron = SpikingNeuron(CHANNELS, True, SpikeSpec(segments=(0, 300), dead_zone=True), doubled=True)
+    values = {}
+    for name in ("first", "second"):
+        rows = torch.randn(SEGMENTS, ROWS, CHANNELS, generator=generator)
+        values[name] = Sample(rows, rows.amin(1), rows.amax(1))
+    importance = {"first": torch.ones(SEGMENTS, CHANNELS), "second": torch.full((SEGMENTS, CHANNELS), 10.0)}
+    prices = Prices({"first": 0.01, "second": 0.02}, 1e-9, 0.05, torch.tensor([0.3, 0.7]))
+    return Plan(prices, importance, values, {name: levels_of(neuron) for name in values})
+
+
+def test_the_dearer_a_spike_the_less_is_spent(plan: Plan) -> None:
+    spent = [plan.energy_at(10.0**power) for power in range(-9, 5)]
+    assert all(later <= earlier + 1e-3 for earlier, later in pairwise(spent))
+    assert spent[-1] == pytest.approx(plan.prices.analog_share)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.35, 0.5, 0.8, 0.95])
+def test_the_price_found_spends_the_energy(plan: Plan, share: float) -> None:
+    least, most = plan.prices.analog_share, plan.most
+    energy = least + share * (most - least)
+    assert plan.energy_at(plan.multiplier(energy)) == pytest.approx(energy, rel=0.01)
+
+
+def test_beyond_what_all_digits_spend_spikes_cost_next_to_nothing(plan: Plan) -> None:
+    assert plan.multiplier(1.5 * plan.most) == CHEAPEST
+
+
+def test_a_site_solves_what_the_plan_counts_on(plan: Plan) -> None:
+    multiplier = plan.multiplier(0.15)
+    values = plan.values["second"]
+    parts = [Sample(values.rows[[k]], values.low[[k]], values.high[[k]]) for k in range(SEGMENTS)]
+    scale, offset = plan.solve(multiplier, "second", parts)
+    assert scale.shape == offset.shape == (SEGMENTS, CHANNELS)
+    cheaper, _ = plan.solve(multiplier / 100, "second", parts)
+    assert (cheaper < scale).all()
+
+
+def test_what_stays_analog_is_the_least_energy() -> None:
+    prices = Prices({}, 1e-9, 0.05, torch.ones(1))
+    prices.require_reach(0.051)
+    with pytest.raises(SpecError, match=r"energy = 0.05: expected more than 0.0500"):
+        prices.require_reach(0.05)
