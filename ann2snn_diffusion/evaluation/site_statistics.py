@@ -113,12 +113,12 @@ def _compare(
 ) -> None:  # fmt: skip
     target = expected.pop(name)
     unit, offset = neuron.levels(value)
-    spikes = neuron.spikes(value)
-    level = neuron.weighted_sum(spikes)
+    fired = counter.add(name, neuron, value)
+    level = fired.sums
     unit, offset, output = (value_of(part, len(target)) for part in (unit, offset, output))
     lowest, highest = neuron.level_range
-    sums["chances"] += spikes.numel()
-    sums["spikes"] += counter.add(name, neuron.spec.time_steps, spikes)
+    sums["chances"] += len(fired.by_step) * level.numel()
+    sums["spikes"] += fired.by_step.sum().item()
     sums["values"] += level.numel()
     sums["saturated"] += ((level <= lowest) | (level >= highest)).sum().item()
     sums["error"] += (output - target).square().sum().item()

@@ -22,7 +22,7 @@ from ann2snn_diffusion.spiking.firing import (
 )
 from ann2snn_diffusion.spiking.firing_gradients import FireAll, FireTicks
 from ann2snn_diffusion.spiking.forward_pass import current
-from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.spec import HIGHEST_TABULATED, SpikeSpec
 from ann2snn_diffusion.spiking.ticks import arrivals, running_means
 from calibration.levels import level_table, quarters
 
@@ -107,9 +107,30 @@ class SpikingNeuron(nn.Module):
         increments = arrivals(self._by_tick(charge)) / self.spec.time_steps
         return spike_train_of_increments(increments, self.leak, self._firing(self.condition(value)))
 
+    def levels_with_one_train(self, value: Tensor) -> Tensor | None:
+        """Σ_t W_t·s_t [B, …] in units of a neuron that fires one train for each of them; None of any other.
+
+        Others are guided, or charged tick by tick; or their conditions lie amid a level, as of radix coding that fires
+        early; or they have more levels than are worth a table.
+        """
+        firing = self._firing(self.condition(value))
+        early = self.spec.coding == "radix" and self.signed and not self.spec.sparse
+        many = self.level_range[1] > HIGHEST_TABULATED
+        if self.leak is not None or firing.guided or early or many:
+            return None
+        return firing.level(charge_of(value, *self.levels(value)))
+
+    def trains_of_levels(self, levels: Tensor) -> Tensor:
+        """Spikes {−1, 0, 1} that an unguided neuron fires for each of its levels, [firing steps, L]; L in units."""
+        charge = levels
+        if self.table is not None:  # a level may lie where a cheaper one beside it is fired
+            first = torch.searchsorted(self.table[:-1], levels.to(self.table)).clamp_(max=len(self.table) - 2)
+            charge = quarters(*self.level_range).to(levels)[first]
+        return spike_train(charge, self._firing(1.0)).detach()
+
     def spikes_of_levels(self, levels: Tensor) -> Tensor:
         """Spikes of either sign that an unguided neuron fires for each of its levels, [L] in units."""
-        return spike_train(levels, self._firing(1.0)).detach().abs().sum(0)
+        return self.trains_of_levels(levels).abs().sum(0)
 
     def _firing(self, guidance: float | Tensor) -> Firing:
         return Firing(self.weights, guidance, self.signed, self.spec.surrogate, self.conditions, self.table)
