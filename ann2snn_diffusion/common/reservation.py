@@ -22,7 +22,7 @@ def reserved(output: Path) -> Iterator[None]:
         OutputError: another process does, or nothing can be written there.
     """
     file = beside(output, "lock")
-    make_folder(output.parent)
+    make_folder(file.parent)
     lock = FileLock(file)
     try:
         lock.acquire(timeout=0)
