@@ -23,8 +23,16 @@ BYTES = re.compile(r"(\d+) bytes")
 
 
 @contextmanager
-def framed(debug: bool) -> Iterator[None]:
-    """Turn every error into a line and an exit code; nothing but that line is said, unless ``debug``."""
+def framed(debug: bool, quiet: bool) -> Iterator[None]:
+    """Turn every error into a line and an exit code; nothing but that line is said, unless ``debug``.
+
+    With ``quiet`` our own warnings and the bars of downloads are left out too.
+    """
+    ours = logging.getLogger("ann2snn_diffusion")
+    level = ours.level
+    if quiet:  # before tqdm and huggingface_hub are imported
+        ours.setLevel(logging.ERROR)
+        os.environ |= {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     if not debug:  # before diffusers is imported, and after
         os.environ.setdefault("DIFFUSERS_VERBOSITY", "critical")
         logging.getLogger("diffusers").setLevel(logging.CRITICAL)
@@ -47,6 +55,8 @@ def framed(debug: bool) -> Iterator[None]:
                 file=sys.stderr,
             )
             sys.exit(UNEXPECTED)
+        finally:
+            ours.setLevel(level)
 
 
 def in_one_line(error: Exception) -> str | None:
