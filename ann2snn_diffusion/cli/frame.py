@@ -13,10 +13,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ann2snn_diffusion.common.errors import A2SError, first_line
+from ann2snn_diffusion.common.errors import A2SError, InterruptionError, first_line
 
 UNEXPECTED = 70
 """Exit code of what nobody foresaw; EX_SOFTWARE of sysexits.h. What a user can mend ends with 1."""
+INTERRUPTED = 130
+"""Exit code of what Ctrl-C ended, as of shells: 128 and the signal's number."""
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE)
 OUT_OF_MEMORY = re.compile(r"out of memory|alloc\w* .*memory|not enough memory|Invalid buffer size", re.IGNORECASE)
 BYTES = re.compile(r"(\d+) bytes")
@@ -48,6 +50,9 @@ def framed(debug: bool, quiet: bool) -> Iterator[None]:
             if debug:
                 traceback.print_exception(error)
             reason = in_one_line(error)
+            if isinstance(error, InterruptionError):
+                print(reason, file=sys.stderr)
+                sys.exit(INTERRUPTED)
             if reason is not None:
                 sys.exit(f"error: {reason}")
             print(
