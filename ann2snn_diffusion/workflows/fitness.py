@@ -16,6 +16,7 @@ from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
 from ann2snn_diffusion.diffusion.noise_levels import own_starts
 from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import visiting
 
 
@@ -40,9 +41,12 @@ def refuse_unfit(unet: UNet2DModel, scheduler: Any) -> None:
     """Look at an ANN and its scheduler before any work is done.
 
     Raises:
-        ConversionError: a scheduler without ᾱ, as of variance exploding, consistency and flow matching models; a
-            network that takes more than the noisy image; one whose own output is not finite.
+        ConversionError: a network that is spiking already; a scheduler without ᾱ, as of variance exploding, consistency
+            and flow matching models; a network that takes more than the noisy image; one whose own output is not
+            finite.
     """
+    if isinstance(unet, SpikingUNet2DModel):
+        raise ConversionError("The network is spiking already; pass the ANN that it was converted from, its `ann()`.")
     if not hasattr(scheduler, "alphas_cumprod"):
         raise ConversionError(f"{type(scheduler).__name__}: expected a scheduler with a β schedule, as of a DDPM.")
     channels, given = unet.config["in_channels"], unet.config["out_channels"]
