@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -41,9 +42,11 @@ def framed(debug: bool, quiet: bool) -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    hook = threading.excepthook
     with warnings.catch_warnings():
         if not debug:
             warnings.simplefilter("ignore")
+            threading.excepthook = lambda _: None  # what ends a thread of TensorBoard's is raised in ours, too
         try:
             yield
         except Exception as error:
@@ -62,6 +65,7 @@ def framed(debug: bool, quiet: bool) -> Iterator[None]:
             sys.exit(UNEXPECTED)
         finally:
             ours.setLevel(level)
+            threading.excepthook = hook
 
 
 def in_one_line(error: Exception) -> str | None:

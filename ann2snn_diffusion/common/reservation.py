@@ -31,9 +31,15 @@ def reserved(output: Path) -> Iterator[None]:
         holder = file.read_text() if file.exists() else "another process"
         raise OutputError(f"{output} is being written by {holder}; wait for it, or choose another `output`.") from None
     except OSError as error:
+        _give_back(lock, file)
         raise OutputError(f"{output} cannot be written: {error.strerror or first_line(error)}.") from error
     try:
         yield
     finally:
+        _give_back(lock, file)
+
+
+def _give_back(lock: FileLock, file: Path) -> None:
+    if lock.is_locked:
         file.unlink(missing_ok=True)
         lock.release()
