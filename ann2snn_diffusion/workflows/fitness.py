@@ -11,7 +11,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.common.errors import A2SError, first_line
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
 from ann2snn_diffusion.diffusion.noise_levels import own_starts
@@ -42,8 +42,8 @@ def refuse_unfit(unet: UNet2DModel, scheduler: Any) -> None:
 
     Raises:
         ConversionError: a network that is spiking already; a scheduler without ᾱ, as of variance exploding, consistency
-            and flow matching models; a network that takes more than the noisy image; one whose own output is not
-            finite.
+            and flow matching models; a network that takes more than the noisy image; one that fails on its own images,
+            or whose output is not finite.
     """
     if isinstance(unet, SpikingUNet2DModel):
         raise ConversionError("The network is spiking already; pass the ANN that it was converted from, its `ann()`.")
@@ -72,6 +72,10 @@ def _refuse_not_finite(unet: UNet2DModel, scheduler: Any) -> None:
 
     layers = [(layer, partial(look, name)) for name, layer in unet.named_modules() if not list(layer.children())]
     with visiting(after=layers):
-        unet(draw_noise(unet, 2, generator), diffusion_timesteps, draw_labels(unet, 2, generator))
+        try:
+            unet(draw_noise(unet, 2, generator), diffusion_timesteps, draw_labels(unet, 2, generator))
+        except (RuntimeError, ValueError, TypeError) as error:
+            size = unet.config["sample_size"]
+            raise ConversionError(f"The ANN fails on images of sample_size = {size}: {first_line(error)}") from error
     if broken:
         raise ConversionError(f"The ANN's own output is not finite: first what {broken[0]} gives for white noise.")
