@@ -42,7 +42,9 @@ def trial(folder: Path, command: str, seconds: float) -> str:
     """Kill a command after so many seconds, and run it again: how it ended, without its result."""
     if run(folder, command.split(), seconds)[0] is not None:
         return "ended before"
-    again = command.split()
+    again, result = command.split(), COMMANDS[command]
+    if result and (folder / result).exists():  # killed when it was written, and before the command ended
+        again.append("--force")
     if command.startswith("finetune") and list(folder.glob("result-training/checkpoint-*")):
         again += ["--resume-from-checkpoint", "latest"]
     return "same result" if run(folder, again)[0] == 0 else "lost"

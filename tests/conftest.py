@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
@@ -13,6 +14,10 @@ from diffusers import DDPMScheduler, UNet2DModel
 # Tests run side by side, a process for every core: more threads, also of programs that they start, would only wait.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+# The same examples everywhere and every time.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, max_examples=40, database=None)
+hypothesis.settings.load_profile("same")
 
 
 def build_unet(**changes: Any) -> UNet2DModel:

@@ -50,5 +50,5 @@ def _show_version(wanted: bool) -> None:
 
 def main() -> None:
     """Run ``a2s``; errors that a user can mend are one line on stderr and exit code 1."""
-    with framed("--debug" in sys.argv):
+    with framed("--debug" in sys.argv, "--quiet" in sys.argv):
         app()

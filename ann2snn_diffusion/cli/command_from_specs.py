@@ -15,7 +15,7 @@ from ann2snn_diffusion.cli.refused_values import explain
 from ann2snn_diffusion.cli.resolve import Request, resolve
 from ann2snn_diffusion.cli.shared_options import Debug, Recipe
 from ann2snn_diffusion.cli.tables import TABLES
-from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.common.errors import A2SError, InterruptionError
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -40,10 +40,12 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         request = Request(asked, recipe, read_recipe(recipe, name) if recipe else {})
         try:
             function(**{field: given[field] for field in given.keys() - fields.keys()}, **resolve(request, specs))
+        except InterruptionError:
+            raise
         except A2SError as error:
             raise A2SError(explain(error, request, flags)) from error
         except KeyboardInterrupt:
-            raise A2SError("interrupted; nothing was written") from None
+            raise InterruptionError("interrupted; nothing was written, the same command starts anew") from None
 
     parameters = _parameters(function, specs)
     run.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]

@@ -80,9 +80,9 @@ def convert(
         load_rules(rules)
     ann = load_source(source, device, scheduler, variant)
     if ann.scheduler_of:
-        typer.echo(f"scheduler: {type(ann.scheduler).__name__}, {ann.scheduler_of}")
+        tell(console(quiet), f"scheduler: {type(ann.scheduler).__name__}, {ann.scheduler_of}")
     if ann.variant and not variant:
-        typer.echo(f"weights: variant {ann.variant}, for no others lie there")
+        tell(console(quiet), f"weights: variant {ann.variant}, for no others lie there")
     if random_init:
         ann = with_random_weights(ann, calibration.seed)
     pictures = None

@@ -42,7 +42,7 @@ def evaluate(
     from dataclasses import replace
 
     from ann2snn_diffusion.cli.device import start_process
-    from ann2snn_diffusion.common.errors import A2SError
+    from ann2snn_diffusion.common.errors import InterruptionError
     from ann2snn_diffusion.common.progress import silent
     from ann2snn_diffusion.evaluation.real_data import has_bundled_data, reference_data
     from ann2snn_diffusion.models.loading import load_converted
@@ -68,6 +68,6 @@ def evaluate(
                 converted, results, spec=spec, real=real, plots=plots, process=process, track=track
             )
         except KeyboardInterrupt:
-            raise A2SError(f"interrupted; images are kept in {results}, the same command goes on") from None
+            raise InterruptionError(f"interrupted; images are kept in {results}, the same command goes on") from None
     if found is not None:
         print_evaluation(console(quiet), found)

@@ -46,7 +46,7 @@ def finetune(
 
     device = usable_device(device, quiet)
 
-    from ann2snn_diffusion.common.errors import A2SError
+    from ann2snn_diffusion.common.errors import InterruptionError
     from ann2snn_diffusion.common.progress import silent
     from ann2snn_diffusion.data.datasets import training_images
     from ann2snn_diffusion.diffusion.conditioning import sample_size
@@ -80,7 +80,9 @@ def finetune(
         except KeyboardInterrupt:
             kept = checkpoints(training_folder(result_folder))
             how = f"{kept[-1]} is kept, the same command with --resume-from-checkpoint latest goes on" if kept else ""
-            raise A2SError(f"interrupted; {how or 'nothing was kept: there was no checkpoint yet'}") from None
+            raise InterruptionError(
+                f"interrupted; {how or 'there was no checkpoint yet, the same command starts anew'}"
+            ) from None
     if result is None:
         return
     print_before_and_after(console(quiet), result.before, result.after)

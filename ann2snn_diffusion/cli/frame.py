@@ -8,39 +8,55 @@ import logging
 import os
 import re
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ann2snn_diffusion.common.errors import A2SError, first_line
+from ann2snn_diffusion.common.errors import A2SError, InterruptionError, first_line
 
 UNEXPECTED = 70
 """Exit code of what nobody foresaw; EX_SOFTWARE of sysexits.h. What a user can mend ends with 1."""
+INTERRUPTED = 130
+"""Exit code of what Ctrl-C ended, as of shells: 128 and the signal's number."""
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE)
 OUT_OF_MEMORY = re.compile(r"out of memory|alloc\w* .*memory|not enough memory|Invalid buffer size", re.IGNORECASE)
 BYTES = re.compile(r"(\d+) bytes")
 
 
 @contextmanager
-def framed(debug: bool) -> Iterator[None]:
-    """Turn every error into a line and an exit code; nothing but that line is said, unless ``debug``."""
+def framed(debug: bool, quiet: bool) -> Iterator[None]:
+    """Turn every error into a line and an exit code; nothing but that line is said, unless ``debug``.
+
+    With ``quiet`` our own warnings and the bars of downloads are left out too.
+    """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # huge pages in torch: small ones cost a sixth of a CPU's time
+    ours = logging.getLogger("ann2snn_diffusion")
+    level = ours.level
+    if quiet:  # before tqdm and huggingface_hub are imported
+        ours.setLevel(logging.ERROR)
+        os.environ |= {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     if not debug:  # before diffusers is imported, and after
         os.environ.setdefault("DIFFUSERS_VERBOSITY", "critical")
         logging.getLogger("diffusers").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    hook = threading.excepthook
     with warnings.catch_warnings():
         if not debug:
             warnings.simplefilter("ignore")
+            threading.excepthook = lambda _: None  # what ends a thread of TensorBoard's is raised in ours, too
         try:
             yield
         except Exception as error:
             if debug:
                 traceback.print_exception(error)
             reason = in_one_line(error)
+            if isinstance(error, InterruptionError):
+                print(reason, file=sys.stderr)
+                sys.exit(INTERRUPTED)
             if reason is not None:
                 sys.exit(f"error: {reason}")
             print(
@@ -48,6 +64,9 @@ def framed(debug: bool) -> Iterator[None]:
                 file=sys.stderr,
             )
             sys.exit(UNEXPECTED)
+        finally:
+            ours.setLevel(level)
+            threading.excepthook = hook
 
 
 def in_one_line(error: Exception) -> str | None:

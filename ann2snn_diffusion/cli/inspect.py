@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import Device, Quiet, Rules
+from ann2snn_diffusion.cli.shared_options import Device, ForceFiles, Quiet, Rules
 
 
 def inspect(
@@ -23,32 +23,23 @@ def inspect(
     rules: Rules = None,
     device: Device = "auto",
     quiet: Quiet = False,
+    force: ForceFiles = False,
 ) -> None:
     """Count what fires in a converted model, where, and what it costs beside its ANN."""
     from ann2snn_diffusion.cli.device import usable_device
-    from ann2snn_diffusion.common.atomic_output import refuse_file, require_place
     from ann2snn_diffusion.evaluation.cost_tables import cost_table
     from ann2snn_diffusion.models.loading import load_converted
-    from ann2snn_diffusion.reporting.costs_plots import save_cost_plots
     from ann2snn_diffusion.reporting.costs_table import print_costs
     from ann2snn_diffusion.reporting.terminal import console, following
     from ann2snn_diffusion.spiking.rules import load_rules
-    from ann2snn_diffusion.workflows.inspect import inspect as count
-    from ann2snn_diffusion.workflows.inspect import title_of, write_costs
+    from ann2snn_diffusion.workflows.inspect import InspectionFiles, inspect_to_files
 
-    table = cost_table(costs)
-    if json is not None:
-        require_place(json)
-    if plots is not None:
-        refuse_file(plots)
+    files = InspectionFiles(json, plots, cost_table(costs), force)
+    files.refuse_existing()
     device = usable_device(device, quiet)
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder, device)
     with following(quiet) as track:
-        found = count(converted.unet, converted.scheduler, track=track)
-    if json is not None:
-        write_costs(json, found, table)
-    if plots is not None:
-        save_cost_plots(plots, found, table, title_of(converted))
-    print_costs(console(quiet), found, table, verbose)
+        found = inspect_to_files(converted, files, track=track)
+    print_costs(console(quiet), found, files.table, verbose)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import Device, Quiet, Rules
+from ann2snn_diffusion.cli.shared_options import Device, ForceFiles, Quiet, Rules
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf")
 
@@ -31,10 +31,11 @@ def sample(
     rules: Rules = None,
     device: Device = "auto",
     quiet: Quiet = False,
+    force: ForceFiles = False,
 ) -> None:
     """Draw a grid of images with a converted model, and with its ANN from the same noise."""
     from ann2snn_diffusion.cli.device import usable_device
-    from ann2snn_diffusion.common.atomic_output import new_file, require_place
+    from ann2snn_diffusion.common.atomic_output import new_file, refuse_existing_file
     from ann2snn_diffusion.common.reservation import reserved
     from ann2snn_diffusion.common.specs import require
     from ann2snn_diffusion.diffusion.memory import require_memory
@@ -48,7 +49,7 @@ def sample(
     picture = output or Path(f"{folder.resolve().name}-samples.png")
     picture = picture if picture.suffix or not picture.name.strip(".") else picture.with_suffix(".png")
     require(picture.suffix.lower() in SUFFIXES, "output", str(picture), f"a name that ends in {', '.join(SUFFIXES)}")
-    require_place(picture)
+    refuse_existing_file(picture, force)
     parts = class_labels.split(",") if class_labels else []
     require(all(part.strip().isdecimal() for part in parts), "class_labels", class_labels, "labels such as 0,1,2")
     labels = tuple(int(part) for part in parts)

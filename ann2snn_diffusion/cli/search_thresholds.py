@@ -50,7 +50,7 @@ def search_thresholds(
     distance = search.objective in ("fid", "kid")
     require(features is None or distance, "features", features, "`objective` fid or kid beside it")
 
-    from ann2snn_diffusion.common.errors import A2SError
+    from ann2snn_diffusion.common.errors import InterruptionError
     from ann2snn_diffusion.common.progress import silent
     from ann2snn_diffusion.data.datasets import training_images
     from ann2snn_diffusion.diffusion.conditioning import sample_size
@@ -82,7 +82,7 @@ def search_thresholds(
                 writing=Writing(samples, force=force), track=track,
             )  # fmt: skip
         except KeyboardInterrupt:
-            raise A2SError(
+            raise InterruptionError(
                 f"interrupted; trials are kept in {search_folder(result_folder)}, the same command goes on"
             ) from None
     if not process.is_main_process:

@@ -14,6 +14,7 @@ Device = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no results on the terminal; errors alone.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Where an error ends it: the traceback, and all warnings.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the result folder if it exists.")]
+ForceFiles = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
 Rules = Annotated[
     Path | None, typer.Option(help="The rules that the model was converted with: a Python file, which is run.")
 ]

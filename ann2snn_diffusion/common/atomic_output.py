@@ -136,9 +136,28 @@ def require_place(file: Path) -> None:
         raise OutputError(f"{file} cannot be written: expected a file name in a folder that exists.")
 
 
+def refuse_existing_file(file: Path, force: bool) -> None:
+    """Check a file that is to be written, and that may be somebody else's, before any work is done.
+
+    Args:
+        force: it may be replaced.
+
+    Raises:
+        OutputError: it exists and may not be replaced, or is no ordinary file; see `require_place`.
+    """
+    require_place(file)
+    if occupied(file):
+        if not force:
+            raise OutputError(f"{file} exists already; choose another name, or set `force` to replace it.")
+        if file.is_symlink() or not file.is_file():
+            raise OutputError(f"{file} is {'a link' if file.is_symlink() else 'no file'}; expected a file or nothing.")
+
+
 @contextmanager
 def new_file(file: Path) -> Iterator[Path]:
     """A file beside ``file``, of the same kind, that replaces it when the block ends well, and vanishes otherwise.
+
+    Whether it may be replaced, `refuse_existing_file` says.
 
     Raises:
         OutputError: no such folder, or it cannot be written.
@@ -155,7 +174,14 @@ def new_file(file: Path) -> Iterator[Path]:
 
 
 def beside(place: Path, role: str) -> Path:
-    """The hidden name next to ``place`` for what belongs to it; all roles have names of one length."""
+    """The hidden name next to ``place`` for what belongs to it; all roles have names of one length.
+
+    Raises:
+        OutputError: it is the root of all folders, next to which there is nothing.
+    """
+    place = place if place.name not in ("", "..") else place.resolve()
+    if not place.name:
+        raise OutputError(f"{place} cannot be written; name a folder within it.")
     return place.with_name(f".{place.name}.{role}")
 
 

@@ -22,7 +22,7 @@ def reserved(output: Path) -> Iterator[None]:
         OutputError: another process does, or nothing can be written there.
     """
     file = beside(output, "lock")
-    make_folder(output.parent)
+    make_folder(file.parent)
     lock = FileLock(file)
     try:
         lock.acquire(timeout=0)
@@ -31,9 +31,15 @@ def reserved(output: Path) -> Iterator[None]:
         holder = file.read_text() if file.exists() else "another process"
         raise OutputError(f"{output} is being written by {holder}; wait for it, or choose another `output`.") from None
     except OSError as error:
+        _give_back(lock, file)
         raise OutputError(f"{output} cannot be written: {error.strerror or first_line(error)}.") from error
     try:
         yield
     finally:
+        _give_back(lock, file)
+
+
+def _give_back(lock: FileLock, file: Path) -> None:
+    if lock.is_locked:
         file.unlink(missing_ok=True)
         lock.release()

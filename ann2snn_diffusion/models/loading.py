@@ -16,7 +16,7 @@ from ann2snn_diffusion.models.folders import BUNDLED, find_folder, read_json
 from ann2snn_diffusion.models.provenance import Provenance, provenance_in
 from ann2snn_diffusion.models.schedulers import find_scheduler, load_scheduler
 from ann2snn_diffusion.models.unet_config import refuse_wrong_types
-from ann2snn_diffusion.models.weights import load_unet, refuse_not_finite
+from ann2snn_diffusion.models.weights import load_unet, refuse_not_finite, refuse_whole_numbers
 from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel, architecture
 
 
@@ -105,6 +105,7 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
         raise SourceError(f"{folder}: unet/config.json has _class_name = {kind!r}; convert it first with a2s convert.")
     refuse_wrong_types(folder / "unet" / "config.json", config)
     unet = SpikingUNet2DModel.from_pretrained(folder)
+    refuse_whole_numbers(folder / "unet")
     refuse_not_finite(unet, folder / "unet")
     nn.Module.to(unet.eval(), torch.device(device))
     # A pipeline saves networks and scheduler, and nothing of what we tell beside them.

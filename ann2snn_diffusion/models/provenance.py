@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from ann2snn_diffusion.spiking.unet import SourceError
+
 Entry = Mapping[str, Any]
 """What one command did, JSON-ready."""
 Provenance = tuple[Entry, ...]
@@ -31,9 +33,13 @@ def entry(
 
 
 def provenance_in(report: Mapping[str, Any]) -> Provenance:
-    """What a ``conversion_report.json`` tells, also one that was written before there was such a list."""
-    if isinstance(report.get("provenance"), list):
-        return tuple(report["provenance"])
+    """What a ``conversion_report.json`` tells, also one that was written before there was such a list.
+
+    Raises:
+        SourceError: it holds something else.
+    """
+    if "provenance" in report:
+        return _checked(report["provenance"])
     shared = {"versions": report.get("versions"), "before": report.get("before"), "after": None}
     settings = {name: report[name] for name in ("seed", "spiking", "calibration") if name in report}
     entries: list[Entry] = []
@@ -41,4 +47,17 @@ def provenance_in(report: Mapping[str, Any]) -> Provenance:
         entries.append({"command": "convert", "settings": settings, **shared})
     if report.get("training"):
         entries.append({"command": "finetune", "settings": report["training"], **shared})
+    return tuple(entries)
+
+
+def _checked(entries: Any) -> Provenance:
+    named = isinstance(entries, list) and all(
+        isinstance(one, dict) and isinstance(one.get("command"), str) and isinstance(one.get("settings"), dict)
+        for one in entries
+    )
+    if not named:
+        raise SourceError(
+            f"provenance = {entries!r:.60}: expected a list of what commands did, each with `command` and `settings`; "
+            "remove conversion_report.json, and the model loads without it."
+        )
     return tuple(entries)

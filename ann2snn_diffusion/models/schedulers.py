@@ -69,12 +69,14 @@ def load_scheduler(folder: Path) -> SchedulerMixin:
         if levels is not None:
             _try(scheduler)
     except Exception as error:
-        raise SourceError(f"{file}: not a {kind.__name__} that works: {first_line(error)}") from error
+        raise SourceError(
+            f"{file}: not a {kind.__name__} that works: {first_line(error)} It has {_unusual(kind, config)}."
+        ) from error
     if levels is None:
         raise SourceError(
             f"{file}: {kind.__name__} is not a DDPM scheduler; expected one with a β schedule, such as DDPMScheduler."
         )
-    _refuse_wrong_levels(file, levels, scheduler)
+    _refuse_wrong_levels(file, levels, scheduler, _unusual(kind, config))
     return scheduler
 
 
@@ -116,11 +118,20 @@ def _try(scheduler: Any) -> None:
     ddim.step(state, ddim.timesteps[0], state)
 
 
-def _refuse_wrong_levels(file: Path, levels: Tensor, scheduler: Any) -> None:
+def _unusual(kind: type, config: Mapping[str, Any]) -> str:
+    """The fields in which a config differs from the scheduler's defaults, one of which must be why it fails."""
+    parameters = inspect.signature(kind).parameters
+    differing = [name for name, value in config.items() if name in parameters and value != parameters[name].default]
+    return ", ".join(f"{name} = {config[name]!r:.40}" for name in differing) or "all defaults"
+
+
+def _refuse_wrong_levels(file: Path, levels: Tensor, scheduler: Any, unusual: str) -> None:
     count = scheduler.config["num_train_timesteps"]
     if levels.ndim != 1 or len(levels) != count:
         raise SourceError(f"{file}: num_train_timesteps = {count}, but {levels.numel()} β: expected as many.")
     betas = scheduler.betas
     within = torch.isfinite(levels).all() and levels.max() < 1 and betas.min() >= 0 and betas.max() <= 1
     if not within:
-        raise SourceError(f"{file}: its ᾱ do not fall from below 1 towards 0; expected β in (0, 1).")
+        raise SourceError(
+            f"{file}: its ᾱ do not fall from below 1 towards 0; expected β in (0, 1), and it has {unusual}."
+        )

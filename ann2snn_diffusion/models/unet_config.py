@@ -12,6 +12,9 @@ from diffusers import UNet2DModel
 from ann2snn_diffusion.common.specs import Setting
 from ann2snn_diffusion.spiking.unet import SourceError
 
+LARGEST = 2**20
+"""Number that an argument can have; with larger ones no machine can build the network."""
+MAY_BE_ZERO = ("freq_shift", "downsample_padding", "norm_eps", "dropout")
 TIME_EMBEDDINGS = ("positional", "fourier", "learned")
 
 
@@ -27,8 +30,10 @@ def refuse_wrong_types(file: Path, config: Mapping[str, Any]) -> None:
             continue
         given = config[name]
         value, kind = tuple(given) if isinstance(given, list) else given, kinds[name]
-        expected = f"{getattr(kind, '__name__', None) or kind}, not below 0 where it is a number"
-        declared = Setting(name, kind, parameter.default, "", 0, None, None, expected)
+        above = None if name in MAY_BE_ZERO else 0
+        least = "from 0" if above is None else "above 0"
+        expected = f"{getattr(kind, '__name__', None) or kind}, {least} and at most {LARGEST} where it is a number"
+        declared = Setting(name, kind, parameter.default, "", 0, above, LARGEST, expected)
         if value != parameter.default and not declared.accepts(value):
             raise SourceError(f"{file}: {name} = {given!r}: expected {expected}.")
     embedding = config.get("time_embedding_type", "positional")

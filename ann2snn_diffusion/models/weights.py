@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -34,7 +35,7 @@ def load_unet(folder: Path, variant: str | None = None) -> tuple[UNet2DModel, st
         variant: such as ``fp16``; None: the usual weights, or where none lie there, the variant that does.
 
     Raises:
-        SourceError: weights missing, corrupt, not finite, or not those of the config's network.
+        SourceError: weights missing, corrupt, not floating-point, not finite, or not those of the config's network.
     """
     files, found = _files(folder, variant)
     try:
@@ -44,6 +45,7 @@ def load_unet(folder: Path, variant: str | None = None) -> tuple[UNet2DModel, st
         expected = unet.state_dict()
         missing = [name for name in expected if name not in state]
         state = {name: tensor for name, tensor in state.items() if name in expected}
+        _refuse_whole_numbers(state, folder)
         mismatched = [name for name, tensor in state.items() if tensor.shape != expected[name].shape]
         if not missing and not mismatched:
             # A copy: tensors of a file are views of it.
@@ -56,6 +58,16 @@ def load_unet(folder: Path, variant: str | None = None) -> tuple[UNet2DModel, st
             raise SourceError(f"{folder}: {problem} keys in the weights: {names[0]} …")
     refuse_not_finite(unet, folder)
     return unet.float().eval(), found
+
+
+def refuse_whole_numbers(folder: Path) -> None:
+    """Check the types of all weights that lie in ``folder``, which loading would convert without a word.
+
+    Raises:
+        SourceError: names a tensor that is not of floating-point numbers.
+    """
+    for file in _files(folder, None)[0]:
+        _refuse_whole_numbers(_read(file), folder)
 
 
 def refuse_not_finite(unet: UNet2DModel, folder: Path) -> None:
@@ -85,6 +97,13 @@ def _files(folder: Path, variant: str | None) -> tuple[list[Path], str]:
     raise SourceError(
         f"{folder}: the weights could not be loaded: no {STEM}{named}, as safetensors or bin, lies there{others}."
     )
+
+
+def _refuse_whole_numbers(state: Mapping[str, Tensor], folder: Path) -> None:
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise SourceError(f"{folder}: {name} is of type {kind} in the weights; expected floating-point numbers.")
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -15,6 +15,8 @@ from ann2snn_diffusion.evaluation.costs import Costs
 from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE
 from ann2snn_diffusion.reporting.picture import picture
 
+PLOTS = ("energy.png", "spikes.png", "raster.png", "trains.png")
+"""What `save_cost_plots` writes."""
 ROW = 0.19
 """Inches for a row with a name in front."""
 SMALL = 1e-3
@@ -24,19 +26,20 @@ GAP = 4
 
 
 def save_cost_plots(folder: Path, costs: Costs, table: CostTable, title: str) -> None:
-    """energy.png, spikes.png, raster.png and trains.png in ``folder``.
+    """All of `PLOTS` in ``folder``.
 
     Raises:
         OutputError: the folder cannot be made.
     """
     make_folder(folder)
-    with picture(folder / "energy.png") as file:
+    energy, spikes, raster, trains = (folder / name for name in PLOTS)
+    with picture(energy) as file:
         plot_energy(file, costs, table, title)
-    with picture(folder / "spikes.png") as file:
+    with picture(spikes) as file:
         plot_spikes(file, costs, title)
-    with picture(folder / "raster.png") as file:
+    with picture(raster) as file:
         plot_raster(file, costs, title)
-    with picture(folder / "trains.png") as file:
+    with picture(trains) as file:
         plot_trains(file, costs, title)
 
 

@@ -56,7 +56,8 @@ def model_card(converted: Converted, report: FidelityReport, pipeline: str) -> s
     """README.md of a converted model, handed out in a pipeline of class ``pipeline``."""
     spec: SpikeSpec = converted.unet.spec
     trainings = [entry["settings"] for entry in converted.provenance if entry["command"] == "finetune"]
-    trained = [f" Fine-tuned for {one['steps']} steps of {one['train_batch_size']} states." for one in trainings]
+    told = [one for one in trainings if {"steps", "train_batch_size"} <= one.keys()]  # all that we wrote
+    trained = [f" Fine-tuned for {one['steps']} steps of {one['train_batch_size']} states." for one in told]
     factors = [f"{group} {factor:g}" for group, factor in by_group(spec.guidance).items() if factor != 1]
     return CARD.format(
         source=converted.name,

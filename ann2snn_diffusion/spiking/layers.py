@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Callable, Iterator
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +62,13 @@ class SpikingOutput(SpikingConv2d):
         self.weight_correction = nn.Parameter(conv.weight.new_zeros(segments, out, received + image_channels, *kernel))
         self.bias_correction = nn.Parameter(conv.weight.new_zeros(segments, out))
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # All segments together are one convolution's weight; of five dimensions, torch knows no channels_last.
+        def each(tensor: Tensor) -> Tensor:
+            return fn(tensor.flatten(0, 1)).unflatten(0, tensor.shape[:2]) if tensor.ndim == 5 else fn(tensor)
+
+        return super()._apply(each, recurse)
+
     def forward(self, input: Tensor) -> Tensor:
         """[S·B, C, H, W] → [S·B, O, H, W]."""
         spikes = self.neuron(input)
@@ -73,7 +80,7 @@ class SpikingOutput(SpikingConv2d):
         corrections = self._conv_forward(self.received(spikes), weight, bias).unflatten(1, (-1, self.out_channels))
         if forward_pass.segment is None:
             return output + corrections[:, 0]
-        return output + corrections[torch.arange(len(output), device=output.device), forward_pass.segment]
+        return output + corrections[torch.arange(output.shape[0], device=output.device), forward_pass.segment]
 
     def received(self, spikes: Tensor) -> Tensor:
         """[s, x_t] of all rows, or of the last ones of a pass under way, [B, C + channels of x_t, H, W]."""
@@ -82,7 +89,7 @@ class SpikingOutput(SpikingConv2d):
             raise RuntimeError(
                 "SpikingOutput: expected a forward pass under way, which knows the noisy image, got none."
             )
-        return torch.cat([spikes, value_of(image, len(spikes)).to(spikes.dtype)], dim=1)
+        return torch.cat([spikes, value_of(image, spikes.shape[0]).to(spikes.dtype)], dim=1)
 
     def corrections(self, strength: float, positions: int) -> Iterator[Correction]:
         """One for each noise segment; see `Corrected.corrections`."""

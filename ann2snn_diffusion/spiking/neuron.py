@@ -140,11 +140,11 @@ class SpikingNeuron(nn.Module):
         forward_pass = current()
         if len(set(self.guidance)) == 1 or forward_pass.segment is None:
             return self.guidance[0]
-        rows = forward_pass.segment[: len(value) // forward_pass.ticks]
+        rows = forward_pass.segment[: value.shape[0] // forward_pass.ticks]
         return value.new_tensor(self.guidance)[rows].view(-1, *[1] * (value.ndim - 1))
 
     def _by_tick(self, folded: Tensor) -> Tensor:
-        return folded.unflatten(0, (current().ticks, -1)) if len(folded) > 1 else folded
+        return folded.unflatten(0, (current().ticks, -1)) if folded.shape[0] > 1 else folded
 
     def weighted_sum(self, spikes: Tensor) -> Tensor:
         """Σ_t A_t·s_t of spike trains [T, …], in units."""
@@ -165,6 +165,6 @@ class SpikingNeuron(nn.Module):
                     "got none; call the whole SpikingUNet2DModel, or a part of it inside `running(ForwardPass(…))`."
                 )
             threshold, offset = threshold[segment], offset[segment]
-        shape = [len(threshold), *[1] * (value.ndim - 1)]
+        shape = [threshold.shape[0], *[1] * (value.ndim - 1)]
         shape[self.dim] = threshold.shape[1]
         return (threshold / sum(self.weights)).reshape(shape).to(value.dtype), offset.reshape(shape).to(value.dtype)

@@ -114,6 +114,8 @@ class SpikeSpec:
         Raises:
             SpecError: written by a later version; unknown field, or a value out of range.
         """
+        found = isinstance(values, Mapping) and bool(values)
+        require(found, "spiking", values, "a table of fields, as a converted model has it")
         fields = dict(values)
         version = fields.pop("version", 0)
         known = isinstance(version, int) and 0 <= version <= VERSION

@@ -75,13 +75,16 @@ class SpikingUNet2DModel(UNet2DModel):
     )
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Load a U-Net folder, a pipeline folder or a hub id; takes diffusers' own keyword arguments.
+
+        Returns:
+            The network; with ``output_loading_info`` also a dictionary of what loading found, as of diffusers.
 
         Raises:
             SourceError: weights missing, corrupt, or other than the config's network has.
         """
-        place = Path(pretrained_model_name_or_path)
+        place, informed = Path(pretrained_model_name_or_path), kwargs.pop("output_loading_info", False)
         if not (place / "config.json").exists():
             kwargs.setdefault("subfolder", "unet")
         try:
@@ -96,7 +99,7 @@ class SpikingUNet2DModel(UNet2DModel):
                 raise SourceError(f"{place}: {problem.replace('_', ' ')} in the weights: {info[problem][0]} …")
         if place.exists():
             unet.register_to_config(_name_or_path=place.resolve().name)  # never this machine's path
-        return unet
+        return (unet, info) if informed else unet
 
     @classmethod
     def from_unet(cls, unet: UNet2DModel, spec: SpikeSpec) -> Self:
@@ -197,7 +200,7 @@ class SpikingUNet2DModel(UNet2DModel):
         return_dict: bool = True,
     ) -> UNet2DOutput | tuple[Tensor, ...]:
         """As `UNet2DModel.forward`: the predicted noise [B, C, H, W] for noisy images at a diffusion timestep."""
-        batch, as_ann = len(sample), self.mode.analog or self.replica_of_ann
+        batch, as_ann = sample.shape[0], self.mode.analog or self.replica_of_ann
         steps = torch.as_tensor(timestep, device=sample.device).reshape(-1).expand(batch)
         ticks = self.spec.time_steps if self.spec.schedule == "synchronous" and not as_ann else 1
         if ticks > 1:

@@ -102,6 +102,7 @@ def save_checkpoint(
             _put_in_place(partial, folder / f"checkpoint-{step:06d}", limit)
         accelerator.wait_for_everyone()
     except (OSError, RuntimeError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
         raise OutputError(f"{folder}: no checkpoint could be written at step {step}: {first_line(error)}") from error
 
 

@@ -201,17 +201,21 @@ def require_images(spec: TrainingSpec, images: RealImages | None) -> None:
 
 
 def log(run: TrainingRun, step: int, terms: dict[str, float], seconds: float) -> None:
-    """One line in loss.jsonl, and a point in TensorBoard; a resumed training repeats what came after its checkpoint.
-
-    Nothing reads them to go on, and nothing is lost with them: where they cannot be written, training says so.
-    """
-    try:
+    """One line in loss.jsonl, and a point in TensorBoard; a resumed training repeats what came after its checkpoint."""
+    with logs(f"step {step}"):
         run.accelerator.log(terms, step=step)
         if run.folder is not None and run.accelerator.is_main_process:
             with (run.folder / "loss.jsonl").open("a") as lines:
                 lines.write(json.dumps({"step": step, "seconds": round(seconds, 3), **terms}) + "\n")
+
+
+@contextmanager
+def logs(what: str) -> Iterator[None]:
+    """Nothing reads logs to go on, and nothing is lost with them: where they cannot be written, a warning says so."""
+    try:
+        yield
     except OSError as error:
-        LOG.warning("step %d was not logged: %s", step, error)
+        LOG.warning("%s was not logged: %s", what, error)
 
 
 def _refuse_nan(accelerator: Accelerator, loss: Tensor, step: int, folder: Path | None) -> None:

@@ -37,7 +37,7 @@ from ann2snn_diffusion.reporting.picture import picture
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.checkpoint import checkpoints, find_checkpoint
-from ann2snn_diffusion.training.loop import Lesson, require_images, train
+from ann2snn_diffusion.training.loop import Lesson, logs, require_images, train
 from ann2snn_diffusion.training.run import Look, TrainingRun, accelerator_for
 from ann2snn_diffusion.training.spec import TrainingSpec
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
@@ -110,7 +110,8 @@ def finetune(
         before = fidelity_on(learning.with_spec(result_spec), scheduler, states, fidelity, track)
     accelerator.init_trackers("tensorboard")
     seconds = train(learning, lesson, spec, run, identity=identity, track=track)
-    accelerator.end_training()
+    with logs("the end of training"):
+        accelerator.end_training()
     if before is None or states is None:
         return None
     trained = learning.with_spec(result_spec)

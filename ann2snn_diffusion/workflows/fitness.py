@@ -11,11 +11,12 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from ann2snn_diffusion.common.errors import A2SError
+from ann2snn_diffusion.common.errors import A2SError, first_line
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
 from ann2snn_diffusion.diffusion.noise_levels import own_starts
 from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import visiting
 
 
@@ -40,9 +41,12 @@ def refuse_unfit(unet: UNet2DModel, scheduler: Any) -> None:
     """Look at an ANN and its scheduler before any work is done.
 
     Raises:
-        ConversionError: a scheduler without ᾱ, as of variance exploding, consistency and flow matching models; a
-            network that takes more than the noisy image; one whose own output is not finite.
+        ConversionError: a network that is spiking already; a scheduler without ᾱ, as of variance exploding, consistency
+            and flow matching models; a network that takes more than the noisy image; one that fails on its own images,
+            or whose output is not finite.
     """
+    if isinstance(unet, SpikingUNet2DModel):
+        raise ConversionError("The network is spiking already; pass the ANN that it was converted from, its `ann()`.")
     if not hasattr(scheduler, "alphas_cumprod"):
         raise ConversionError(f"{type(scheduler).__name__}: expected a scheduler with a β schedule, as of a DDPM.")
     channels, given = unet.config["in_channels"], unet.config["out_channels"]
@@ -68,6 +72,10 @@ def _refuse_not_finite(unet: UNet2DModel, scheduler: Any) -> None:
 
     layers = [(layer, partial(look, name)) for name, layer in unet.named_modules() if not list(layer.children())]
     with visiting(after=layers):
-        unet(draw_noise(unet, 2, generator), diffusion_timesteps, draw_labels(unet, 2, generator))
+        try:
+            unet(draw_noise(unet, 2, generator), diffusion_timesteps, draw_labels(unet, 2, generator))
+        except (RuntimeError, ValueError, TypeError) as error:
+            size = unet.config["sample_size"]
+            raise ConversionError(f"The ANN fails on images of sample_size = {size}: {first_line(error)}") from error
     if broken:
         raise ConversionError(f"The ANN's own output is not finite: first what {broken[0]} gives for white noise.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ann2snn_diffusion.common.atomic_output import make_folder, new_file
+from ann2snn_diffusion.common.atomic_output import make_folder, new_file, refuse_existing_file, refuse_file
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.reservation import reserved
 from ann2snn_diffusion.evaluation.cost_tables import DEFAULT, CostTable
@@ -14,7 +16,7 @@ from ann2snn_diffusion.evaluation.costs import Costs
 from ann2snn_diffusion.evaluation.costs_json import costs_to_dict
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
 from ann2snn_diffusion.models.loading import Converted
-from ann2snn_diffusion.reporting.costs_plots import save_cost_plots
+from ann2snn_diffusion.reporting.costs_plots import PLOTS, save_cost_plots
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 
@@ -38,6 +40,58 @@ def inspect(
     return measure_fidelity(unet, scheduler, seed, fidelity, track).costs
 
 
+@dataclass(frozen=True)
+class InspectionFiles:
+    """Where counts, energies and pictures are written; None: nowhere."""
+
+    json: Path | None = None
+    """A file for all counts and energies; see `costs_to_dict`."""
+    plots: Path | None = None
+    """A folder for pictures, which may exist."""
+    table: CostTable = DEFAULT
+    """What an operation costs."""
+    force: bool = False
+    """Replace files that exist."""
+
+    def refuse_existing(self) -> None:
+        """Check all places before any work is done.
+
+        Raises:
+            OutputError: a file exists and may not be replaced, or nothing can be written there.
+        """
+        if self.plots is not None:
+            refuse_file(self.plots)
+            for plot in PLOTS if self.plots.exists() else ():
+                refuse_existing_file(self.plots / plot, self.force)
+        if self.json is not None:
+            refuse_existing_file(self.json, self.force)
+
+
+def inspect_to_files(
+    converted: Converted,
+    files: InspectionFiles,
+    *,
+    fidelity: FidelitySpec | None = None,
+    seed: int = 0,
+    track: Track = silent,
+) -> Costs:
+    """`inspect` a converted model, and write what was found to ``files``.
+
+    Raises:
+        OutputError: a file exists already, or cannot be written.
+    """
+    files.refuse_existing()
+    with ExitStack() as held:
+        for place in filter(None, (files.json, files.plots)):
+            held.enter_context(reserved(place))
+        costs = inspect(converted.unet, converted.scheduler, fidelity=fidelity, seed=seed, track=track)
+        if files.json is not None:
+            _write_costs(files.json, costs, files.table)
+        if files.plots is not None:
+            save_cost_plots(files.plots, costs, files.table, _title_of(converted))
+    return costs
+
+
 def inspect_to_folder(
     converted: Converted,
     output: Path,
@@ -45,6 +99,7 @@ def inspect_to_folder(
     table: CostTable = DEFAULT,
     fidelity: FidelitySpec | None = None,
     seed: int = 0,
+    force: bool = False,
     track: Track = silent,
 ) -> Costs:
     """`inspect` a converted model, and write ``costs.json`` and pictures.
@@ -52,29 +107,22 @@ def inspect_to_folder(
     Args:
         output: a folder, which may exist.
         table: what an operation costs; see `cost_table`.
+        force: replace files that exist.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds such a file already.
     """
-    with reserved(output):
-        make_folder(output)
-        costs = inspect(converted.unet, converted.scheduler, fidelity=fidelity, seed=seed, track=track)
-        write_costs(output / "costs.json", costs, table)
-        save_cost_plots(output, costs, table, title_of(converted))
-    return costs
+    make_folder(output)
+    files = InspectionFiles(output / "costs.json", output, table, force)
+    return inspect_to_files(converted, files, fidelity=fidelity, seed=seed, track=track)
 
 
-def write_costs(file: Path, costs: Costs, table: CostTable) -> None:
-    """Costs as JSON, see `costs_to_dict`.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+def _write_costs(file: Path, costs: Costs, table: CostTable) -> None:
     with new_file(file) as partial:
         partial.write_text(json.dumps(costs_to_dict(costs, table), indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def title_of(converted: Converted) -> str:
+def _title_of(converted: Converted) -> str:
     """What pictures are headed with."""
     spec = converted.unet.spec
     return f"{converted.name}, {spec.coding}, T = {spec.time_steps}"

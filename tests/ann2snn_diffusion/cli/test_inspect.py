@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from ann2snn_diffusion.common.reservation import reserved
 from tests.ann2snn_diffusion.cli.saved_models import link_models, save_models
 from tests.ann2snn_diffusion.cli.test_convert import run
 
@@ -58,6 +59,27 @@ def test_plots_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert {file.name for file in (tmp_path / "plots").iterdir()} == {
         "energy.png", "spikes.png", "raster.png", "trains.png",
     }  # fmt: skip
+
+
+def test_files_that_exist_are_replaced_by_force_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "raster.png").write_text("mine")
+    (tmp_path / "plots" / "samples.png").write_text("of another command")
+    (tmp_path / "mine.json").write_text("mine")
+    for arguments in (["--json", "mine.json"], ["--plots", "plots"]):
+        found = run(monkeypatch, "inspect", "snn", *arguments)
+        assert "exists already; choose another name, or set --force to replace it" in str(found)
+        assert [(tmp_path / name).read_text() for name in ("mine.json", "plots/raster.png")] == ["mine", "mine"]
+    assert run(monkeypatch, "inspect", "snn", "--json", "mine.json", "--plots", "plots", "--force", "--quiet") == 0
+    assert json.loads((tmp_path / "mine.json").read_text())["totals"]
+    assert (tmp_path / "plots" / "raster.png").read_bytes()[1:4] == b"PNG"
+    assert (tmp_path / "plots" / "samples.png").read_text() == "of another command"
+
+
+def test_a_file_that_is_being_written_is_not_touched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with reserved(tmp_path / "costs.json"):
+        assert "is being written by process" in str(run(monkeypatch, "inspect", "snn", "--json", "costs.json"))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ann2snn_diffusion.common.atomic_output import REPORT_FILE, OutputError, new_folder
+from ann2snn_diffusion.common.atomic_output import REPORT_FILE, OutputError, new_folder, refuse_existing_file
 
 
 def test_the_folder_appears_only_when_complete(tmp_path: Path) -> None:
@@ -96,3 +96,18 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
     with pytest.raises(OutputError, match="link"), new_folder(tmp_path / "nowhere", force=True):
         pass
+
+
+def test_a_file_is_replaced_by_force_alone_and_nothing_else_in_its_place_ever(tmp_path: Path) -> None:
+    file, link = tmp_path / "pic.png", tmp_path / "link.png"
+    refuse_existing_file(file, force=False)
+    file.write_text("a picture")
+    with pytest.raises(OutputError, match=r"pic\.png exists already.*`force`"):
+        refuse_existing_file(file, force=False)
+    refuse_existing_file(file, force=True)
+    link.symlink_to(file)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for place, message in {link: "is a link", tmp_path / "pipe.png": "is no file", tmp_path / "folder.png": ""}.items():
+        with pytest.raises(OutputError, match=message or "expected a file name"):
+            refuse_existing_file(place, force=True)

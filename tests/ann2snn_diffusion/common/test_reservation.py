@@ -47,3 +47,14 @@ def test_a_killed_writer_holds_nothing_and_the_next_one_clears_away_what_it_left
         (folder / "whole").write_text("y")
     assert os.listdir(tmp_path) == ["out"]
     assert os.listdir(out) == ["whole"]
+
+
+def test_the_folder_one_is_in_can_be_reserved_and_the_root_of_all_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with reserved(Path()):
+        assert sorted(os.listdir(tmp_path)) == [".here.lock", "here"]
+    with pytest.raises(OutputError, match="name a folder within it"), reserved(Path("/")):
+        pass

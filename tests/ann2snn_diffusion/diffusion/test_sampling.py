@@ -1,8 +1,12 @@
+import diffusers
 import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.utils.import_utils import DummyObject
 
 from ann2snn_diffusion.diffusion.sampling import Drawing, SamplingError, choose_scheduler, sample
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' UniPC with NumPy 2
@@ -14,6 +18,19 @@ def test_batch_size_does_not_change_which_images_come_out(unet: UNet2DModel, nam
     assert whole.shape == (5, 1, 8, 8)
     assert whole.min() >= 0
     assert whole.max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # diffusers' schedulers with NumPy 2
+@pytest.mark.parametrize("kind", sorted(kind.__name__ for kind in DDPMScheduler().compatibles))
+def test_every_scheduler_that_shares_the_noise_levels_draws_with_a_spiking_network(
+    unet: UNet2DModel, scheduler: DDPMScheduler, kind: str
+) -> None:
+    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(time_steps=2, segments=(0,)))
+    if isinstance(getattr(diffusers, kind), DummyObject):
+        with pytest.raises(ImportError, match=f"{kind} requires the torchsde library"):
+            choose_scheduler(scheduler, kind)
+        return
+    assert torch.isfinite(sample(snn, choose_scheduler(scheduler, kind), Drawing(2, 4))).all()
 
 
 def test_image_i_is_seeded_by_seed_plus_i(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:

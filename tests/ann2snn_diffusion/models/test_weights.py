@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 
-from ann2snn_diffusion.models.loading import SourceError, load_source
+from ann2snn_diffusion.models.loading import SourceError, load_converted, load_source
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
@@ -87,3 +89,20 @@ def test_weights_do_not_change_with_their_file(unet: UNet2DModel, tmp_path: Path
     with file.open("r+b") as content:
         content.write(bytes(file.stat().st_size))
     assert same(found, unet)
+
+
+@pytest.mark.parametrize("spiking", [False, True])
+@pytest.mark.parametrize("kind", [torch.int32, torch.uint8, torch.bool])
+def test_weights_that_are_no_floating_point_numbers_are_refused_with_name_and_type(
+    unet: UNet2DModel, tmp_path: Path, kind: torch.dtype, spiking: bool
+) -> None:
+    network: Any = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0,))) if spiking else unet
+    DDPMPipeline(network, DDPMScheduler()).save_pretrained(tmp_path)  # pyright: ignore[reportArgumentType]
+    file = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    save_file(weights | {"conv_in.weight": weights["conv_in.weight"].to(kind)}, file, {"format": "pt"})
+    name = str(kind).removeprefix("torch.")
+    with pytest.raises(
+        SourceError, match=rf"conv_in\.weight is of type {name} in the weights; expected floating-point"
+    ):
+        load_converted(tmp_path) if spiking else load_source(str(tmp_path))

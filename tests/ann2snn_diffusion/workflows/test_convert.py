@@ -64,6 +64,12 @@ def test_a_conversion_that_converts_nothing_fails(unet: UNet2DModel, scheduler: 
         convert(unet, scheduler, spec=SpikeSpec(keep=("*",)), calibration=QUICK)
 
 
+def test_a_network_that_is_spiking_already_is_refused_in_one_line(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
+    with pytest.raises(ConversionError, match=r"spiking already; pass the ANN .* its `ann\(\)`\.$") as refused:
+        convert(SpikingUNet2DModel.from_unet(unet, SpikeSpec()), scheduler)
+    assert "\n" not in str(refused.value)
+
+
 def test_an_ann_whose_own_output_is_not_finite_is_named_before_any_work(
     unet: UNet2DModel, scheduler: DDPMScheduler
 ) -> None:
