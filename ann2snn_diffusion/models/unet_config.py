@@ -12,6 +12,8 @@ from diffusers import UNet2DModel
 from ann2snn_diffusion.common.specs import Setting
 from ann2snn_diffusion.spiking.unet import SourceError
 
+OPEN = ("norm_num_groups",)
+"""May be null, whatever their declared type: NCSN++ has it."""
 TIME_EMBEDDINGS = ("positional", "fourier", "learned")
 
 
@@ -26,6 +28,8 @@ def refuse_wrong_types(file: Path, config: Mapping[str, Any]) -> None:
         if name not in config or name not in kinds:
             continue
         given = config[name]
+        if given is None and name in OPEN:
+            continue
         value, kind = tuple(given) if isinstance(given, list) else given, kinds[name]
         expected = f"{getattr(kind, '__name__', None) or kind}, not below 0 where it is a number"
         declared = Setting(name, kind, parameter.default, "", 0, None, None, expected)
