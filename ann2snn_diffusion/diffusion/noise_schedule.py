@@ -80,8 +80,9 @@ class NoiseSchedule:
 
     def first_told(self, starts: Sequence[int]) -> tuple[float, ...]:
         """The least value that a network is told in each range, of six digits; of the first range at most 0."""
-        first, *others = self.told[torch.tensor(starts)].tolist()
-        return (min(0, first), *(float(f"{one:.6g}") if isinstance(one, float) else one for one in others))
+        first, *others = (float(f"{one:.6g}") if isinstance(one, float) else one
+                          for one in self.told[torch.tensor(starts)].tolist())  # fmt: skip
+        return (min(0, first), *others)
 
 
 @singledispatch
