@@ -79,9 +79,9 @@ class NoiseSchedule:
         return [0, *(start for start in found if start < len(self))]
 
     def first_told(self, starts: Sequence[int]) -> tuple[float, ...]:
-        """The least value that a network is told in each range, of six digits; of the first range at most 0."""
-        first, *others = (float(f"{one:.6g}") if isinstance(one, float) else one
-                          for one in self.told[torch.tensor(starts)].tolist())  # fmt: skip
+        """What a network is told first in each range, in as many digits as it takes; of the first range at most 0."""
+        told = self.told[torch.tensor(starts)].numpy()
+        first, *others = (float(str(one)) if self.told.is_floating_point() else int(one) for one in told)
         return (min(0, first), *others)
 
 

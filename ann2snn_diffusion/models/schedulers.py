@@ -75,8 +75,8 @@ def load_scheduler(folder: Path) -> SchedulerMixin:
         raise SourceError(f"{file}: not a {kind.__name__} that works: {first_line(error)}") from error
     if has_betas(scheduler):
         _refuse_wrong_levels(file, schedule.signal, scheduler)
-    elif not (schedule.noise.isfinite().all() and (schedule.noise.diff() > 0).all() and schedule.noise[0] > 0):
-        raise SourceError(f"{file}: its σ do not rise from above 0; expected 0 < sigma_min < sigma_max.")
+    else:
+        _refuse_wrong_sigmas(file, schedule.noise, scheduler)
     return scheduler
 
 
@@ -126,3 +126,10 @@ def _refuse_wrong_levels(file: Path, levels: Tensor, scheduler: Any) -> None:
     within = torch.isfinite(levels).all() and levels.max() < 1 and betas.min() >= 0 and betas.max() <= 1
     if not within:
         raise SourceError(f"{file}: its ᾱ do not fall from below 1 towards 0; expected β in (0, 1).")
+
+
+def _refuse_wrong_sigmas(file: Path, noise: Tensor, scheduler: Any) -> None:
+    rising = len(noise) and noise[0] > 0 and (noise.diff() > 0).all() and noise.isfinite().all()
+    if not rising or scheduler.config.get("sigma_data", 1) <= 0:
+        expected = "0 < sigma_min < sigma_max, num_train_timesteps and sigma_data above 0"
+        raise SourceError(f"{file}: its σ do not rise from above 0; expected {expected}.")

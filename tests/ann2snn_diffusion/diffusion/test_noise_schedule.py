@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -36,10 +37,8 @@ def test_segments_that_are_stored_start_where_they_were_put(scheduler: Any) -> N
     starts = list(own_starts(scheduler, (0, 10, 25, 50, 120, 300, 450, 600, 700, 800, 900)))
     stored = schedule.first_told(starts)
     assert stored[0] <= 0
-    found = schedule.starts(stored)
-    assert [abs(one - other) <= 1 for one, other in zip(found, starts, strict=True)]  # of six digits
-    assert found == sorted(set(found))
-    assert schedule.starts((*stored, 1e9))[-1] == found[-1]
+    assert schedule.starts(json.loads(json.dumps(stored))) == starts
+    assert schedule.starts((*stored, 10**9)) == starts
 
 
 @pytest.mark.parametrize("scheduler", SIGMA)

@@ -116,7 +116,7 @@ def test_sample_tells_which_sampler_drew(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     kind, place, _ = result
-    more, told = [], "cmstochasticiterative, 40 steps"  # as many as it has
+    more, told = ["--class-labels", "3,1"], "cmstochasticiterative, 40 steps"  # as many as it has
     if kind == "ScoreSdeVePipeline":
         more, told = ["--steps", "3"], "heunve, 3 steps"
     picture = tmp_path / "grid.png"
