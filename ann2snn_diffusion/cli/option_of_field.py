@@ -99,7 +99,7 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 
 
 def _is_number_list(annotation: Any) -> bool:
-    return annotation == tuple[int, ...]
+    return annotation in (tuple[int, ...], tuple[float, ...])
 
 
 def _flag_type(annotation: Any) -> Any:

@@ -19,8 +19,13 @@ def sample(
         typer.Option("--output", "-o", help="Picture: .png, .jpg, .webp or .pdf.  [default: ./NAME-samples.png]"),
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=2**31, help="Images to draw.")] = 64,
-    scheduler: Annotated[str, typer.Option(help="ddpm, ddim, pndm, unipcmultistep …")] = "ddim",
-    steps: Annotated[int, typer.Option(min=1, max=2**31, help="Denoising steps.")] = 50,
+    scheduler: Annotated[
+        str, typer.Option(help="ddpm, ddim, pndm, unipcmultistep …; without a β schedule ddim is the model's own.")
+    ] = "ddim",
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, max=2**31, help="Denoising steps.  [default: 50, or as many as the scheduler has]"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**62, help="Image i is seeded with seed + i.")] = 0,
     batch_size: Annotated[
         int, typer.Option(min=1, max=2**31, help="Images at a time; changes nothing but memory.")
@@ -39,6 +44,7 @@ def sample(
     from ann2snn_diffusion.common.reservation import reserved
     from ann2snn_diffusion.common.specs import require
     from ann2snn_diffusion.diffusion.memory import require_memory
+    from ann2snn_diffusion.diffusion.samplers import sampler_name
     from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
     from ann2snn_diffusion.diffusion.sampling import sample as draw
     from ann2snn_diffusion.models.loading import load_converted
@@ -59,6 +65,7 @@ def sample(
     converted = load_converted(folder, device)
     require_memory("count", count, converted.unet)
     sampler = choose_scheduler(converted.scheduler, scheduler)
+    steps = steps or min(50, sampler.config.num_train_timesteps)
     time_steps = converted.unet.spec.time_steps
     networks = {"ANN": converted.unet.ann(), f"SNN, T = {time_steps}": converted.unet}
     with reserved(picture), new_file(picture) as partial, following(quiet) as track:
@@ -66,7 +73,5 @@ def sample(
         passes = steps * len(drawing.batches())
         grids = {title: draw(network, sampler, drawing, track(title, passes)) for title, network in networks.items()}
         save_grids(partial, grids, columns=8 if count <= 64 else 16)
-    tell(
-        console(quiet),
-        f"{picture}: {count} images each, {' over '.join(grids)}; {scheduler}, {steps} steps, seed {seed}",
-    )
+    settings = f"{sampler_name(type(sampler))}, {steps} steps, seed {seed}"
+    tell(console(quiet), f"{picture}: {count} images each, {' over '.join(grids)}; {settings}")

@@ -13,6 +13,8 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
+from ann2snn_diffusion.diffusion.noise_schedule import edm_levels, noise_schedule
+
 REFERENCE_TIMESTEPS = 1000
 
 
@@ -21,7 +23,7 @@ def own_timesteps(scheduler: Any, reference: Tensor) -> Tensor:
 
     The number of its timesteps, which is none of them, where it has nothing as noisy.
     """
-    own, noise = (_noise_to_signal(one.alphas_cumprod.cpu()) for one in (scheduler, _reference()))
+    own, noise = (noise_schedule(one).noise_to_signal().cpu() for one in (scheduler, _reference()))
     beyond = noise.new_full((1,), torch.inf)
     found = torch.searchsorted(own, torch.cat([noise, beyond])[reference.clamp(max=REFERENCE_TIMESTEPS)])
     return torch.where(reference < REFERENCE_TIMESTEPS, found, len(own))
@@ -34,25 +36,26 @@ def own_starts(scheduler: Any, reference: Sequence[int]) -> dict[int, int]:
     """
     found = own_timesteps(scheduler, torch.tensor(reference)).tolist()
     pairs = {0 if first == 0 else start: first for start, first in zip(found, reference, strict=True)}
-    return {start: first for start, first in pairs.items() if start < len(scheduler.alphas_cumprod)}
+    return {start: first for start, first in pairs.items() if start < len(noise_schedule(scheduler))}
 
 
 def sampler_timesteps(scheduler: Any, steps: int) -> Tensor:
     """Diffusion timesteps, int64 descending, as noisy as those of ``steps`` DDIM steps on the reference.
 
     Those that a shorter schedule cannot tell apart come once; where the reference goes on beyond its last one, it
-    begins there.
+    begins there. Where noise grows and the signal stays, they are EDM's, from the largest σ on (arXiv 2206.00364).
     """
+    schedule = noise_schedule(scheduler)
+    if schedule.walk != "ddim":
+        sigma = schedule.noise.sqrt().double()
+        wanted = edm_levels(sigma[0].item(), sigma[-1].item(), steps)
+        return (sigma - wanted[:, None]).abs().argmin(1).unique().flip(0)
     reference = _reference(**{name: scheduler.config[name] for name in ("steps_offset", "timestep_spacing")
                               if name in scheduler.config})  # fmt: skip
     reference.set_timesteps(steps)
     own = own_timesteps(scheduler, reference.timesteps.cpu())
-    return own.clamp(max=len(scheduler.alphas_cumprod) - 1).unique().flip(0)
+    return own.clamp(max=len(schedule) - 1).unique().flip(0)
 
 
 def _reference(**spacing: Any) -> DDIMScheduler:
     return DDIMScheduler(num_train_timesteps=REFERENCE_TIMESTEPS, **spacing)
-
-
-def _noise_to_signal(signal: Tensor) -> Tensor:
-    return ((1 - signal) / signal).double()

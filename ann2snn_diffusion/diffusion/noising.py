@@ -2,8 +2,11 @@
 
     x_s = √ᾱ_s · x_0 + √(1 − ᾱ_s) · ε        (DDPM, arXiv 2006.11239, eq. 4)
     v_s = √ᾱ_s · ε − √(1 − ᾱ_s) · x_0        (arXiv 2202.00512, appendix D)
+    x_s = x_0 + σ_s · ε                       (variance exploding, arXiv 2011.13456; EDM, arXiv 2206.00364)
+    x_0 = x_s + σ_s² · score_s                (arXiv 2011.13456, Tweedie)
+    x_0 = c_skip · x_s + c_out · F_s          (consistency models, arXiv 2303.01469, appendix C)
 
-A network predicts ε, v or x_0, as its scheduler's ``prediction_type`` says; from x_s and any of them the others follow.
+A network predicts ε, v, x_0, the score or F, see `noise_schedule`; from x_s and any of them the others follow.
 Where it also predicts a variance, that is the second half of its channels, and left aside here.
 Each row has its own diffusion timestep s: images are [N, C, H, W], diffusion timesteps int64 [N].
 """
@@ -18,19 +21,25 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
+from ann2snn_diffusion.diffusion.noise_schedule import Prediction, noise_schedule
+
 SMALLEST_SIGNAL = 2**-12
 """Least √ᾱ that is divided by: at zero terminal SNR a state tells nothing of x_0."""
 
 
-def prediction_type(scheduler: Any) -> str:
-    """``epsilon``, ``v_prediction`` or ``sample``."""
-    return scheduler.config.get("prediction_type", "epsilon")
+def prediction_type(scheduler: Any) -> Prediction:
+    """What the network predicts."""
+    return noise_schedule(scheduler).prediction
 
 
 def roots(scheduler: Any, diffusion_timesteps: Tensor) -> tuple[Tensor, Tensor]:
-    """√ᾱ_s and √(1 − ᾱ_s) of each row, [N, 1, 1, 1]."""
-    signal = scheduler.alphas_cumprod.to(diffusion_timesteps.device)[diffusion_timesteps].view(-1, 1, 1, 1)
-    return signal.sqrt(), (1 - signal).sqrt()
+    """√signal_s and √noise_s of each row, [N, 1, 1, 1]: √ᾱ_s and √(1 − ᾱ_s), or 1 and σ_s."""
+    schedule = noise_schedule(scheduler)
+    signal, noise = (
+        part.to(diffusion_timesteps.device)[diffusion_timesteps].view(-1, 1, 1, 1).sqrt()
+        for part in (schedule.signal, schedule.noise)
+    )
+    return signal, noise
 
 
 def noisy(scheduler: Any, clean: Tensor, noise: Tensor, diffusion_timesteps: Tensor) -> Tensor:
@@ -56,6 +65,11 @@ def predicted_image(scheduler: Any, predicted: Tensor, states: Tensor, diffusion
     signal, rest = roots(scheduler, diffusion_timesteps)
     if kind == "v_prediction":
         return signal * states - rest * predicted
+    if kind == "score":
+        return states + rest.square() * predicted
+    if kind == "consistency":
+        skip, out = scheduler.get_scalings_for_boundary_condition(rest)
+        return skip * states + out * predicted
     return (states - rest * predicted) / signal.clamp(min=SMALLEST_SIGNAL)
 
 
@@ -64,7 +78,12 @@ def predicted_noise(scheduler: Any, predicted: Tensor, states: Tensor, diffusion
     kind, predicted = prediction_type(scheduler), predicted[:, : states.shape[1]]
     if kind == "sample":
         return noise_between(scheduler, states, predicted, diffusion_timesteps)
+    if kind == "consistency":
+        clean = predicted_image(scheduler, predicted, states, diffusion_timesteps)
+        return noise_between(scheduler, states, clean, diffusion_timesteps)
     signal, rest = roots(scheduler, diffusion_timesteps)
+    if kind == "score":
+        return -rest * predicted
     return signal * predicted + rest * states if kind == "v_prediction" else predicted
 
 
@@ -82,17 +101,22 @@ def image_error_weights(scheduler: Any, bounds: Sequence[int], steps: int = 25) 
 
         w_s = min(Δσ_s, σ_s)² / (1 + σ_s²),    Δσ of one of ``steps`` steps
 
-    What is weighed is the network's own output: where it predicts v or x_0, its error in ε is √ᾱ or 1/σ times as large.
+    What is weighed is the network's own output: where it predicts v or x_0, its error in ε is √ᾱ or 1/σ times as large;
+    where it predicts the score, errors relative to the output's power are those of ε. A consistency model goes all the
+    way to x̂_0 at every step, where an error enters with c_out².
 
     Args:
         bounds: K + 1 diffusion timesteps, ascending.
     """
-    ratio = ((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod).sqrt().double().cpu()
+    schedule = noise_schedule(scheduler)
+    ratio = (schedule.noise / schedule.signal).sqrt().double().cpu()
     moved = torch.cat([ratio[:1], ratio.diff()]) * max(1, len(ratio) / steps)
     weights = torch.minimum(moved, ratio).square() / (1 + ratio.square())
     weights = weights.nan_to_num(1)  # at zero terminal SNR
-    kind = prediction_type(scheduler)
-    if kind != "epsilon":
+    kind = schedule.prediction
+    if kind == "consistency":
+        weights = scheduler.get_scalings_for_boundary_condition(ratio)[1].square() / (1 + ratio.square())
+    elif kind not in ("epsilon", "score"):
         weights = weights / (ratio.square() if kind == "sample" else 1 + ratio.square())
     of_ranges = torch.stack([weights[low:high].mean() for low, high in pairwise(bounds)])
     return (of_ranges / of_ranges.max()).float()
@@ -116,6 +140,8 @@ def clipped(scheduler: Any, clean: Tensor) -> Tensor:
     if config.get("thresholding", False):
         ddim: Any = DDIMScheduler.from_config(config)
         return ddim._threshold_sample(clean)
+    if config.get("clip_denoised", False):
+        return clean.clamp(-1, 1)
     if config.get("clip_sample", False):
         largest = config.get("clip_sample_range", 1.0)
         return clean.clamp(-largest, largest)

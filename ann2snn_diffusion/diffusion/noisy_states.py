@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.diffusion.conditioning import draw_labels
+from ann2snn_diffusion.diffusion.noise_schedule import NoiseSchedule, noise_schedule
 from ann2snn_diffusion.diffusion.noising import noisy, target
 
 
@@ -21,11 +22,13 @@ class NoisyStates:
         states: x_s, [N, C, H, W].
         diffusion_timesteps: their noise levels s, int64 [N].
         class_labels: [N, …], or None.
+        schedule: says what a network is given of them; None: x_s and s themselves.
     """
 
     states: Tensor
     diffusion_timesteps: Tensor
     class_labels: Tensor | None
+    schedule: NoiseSchedule | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.states)
@@ -33,11 +36,15 @@ class NoisyStates:
     def arguments(self, rows: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor | None]:
         """The arguments of a U-Net for some rows."""
         labels = None if self.class_labels is None else self.class_labels[rows]
-        return self.states[rows], self.diffusion_timesteps[rows], labels
+        states, diffusion_timesteps = self.states[rows], self.diffusion_timesteps[rows]
+        if self.schedule is None:
+            return states, diffusion_timesteps, labels
+        return *self.schedule.asked(states, diffusion_timesteps), labels
 
     def part(self, rows: slice) -> NoisyStates:
         """Some of them."""
-        return NoisyStates(*self.arguments(rows))
+        labels = None if self.class_labels is None else self.class_labels[rows]
+        return NoisyStates(self.states[rows], self.diffusion_timesteps[rows], labels, schedule=self.schedule)
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def add_noise(pixels: Tensor, unet: UNet2DModel, scheduler: Any, generator: torc
     """Images, uint8 [N, 3, H, W], at diffusion timesteps drawn uniformly."""
     clean = pixels[:, : unet.config["in_channels"]].float() / 127.5 - 1
     noise = torch.randn(clean.shape, generator=generator)
-    diffusion_timesteps = torch.randint(len(scheduler.alphas_cumprod), (len(clean),), generator=generator)
+    diffusion_timesteps = torch.randint(len(noise_schedule(scheduler)), (len(clean),), generator=generator)
     labels = draw_labels(unet, len(clean), generator)
     states = noisy(scheduler, clean, noise, diffusion_timesteps)
     wanted = target(scheduler, clean, noise, diffusion_timesteps)
@@ -65,7 +72,9 @@ def add_noise(pixels: Tensor, unet: UNet2DModel, scheduler: Any, generator: torc
 
 def noisy_images(images: Tensor, diffusion_timesteps: Tensor, scheduler: Any, generator: torch.Generator) -> Tensor:
     """x_s for as many diffusion timesteps [N] as asked, from clean images [M, C, H, W] in [−1, 1], used in turn."""
+    black = noise_schedule(scheduler).darkest
     clean = images[torch.arange(len(diffusion_timesteps), device=images.device) % len(images)]
+    clean = clean if black == -1 else black + (1 - black) * (clean + 1) / 2
     noise = torch.randn(clean.shape, generator=generator).to(clean)
     return noisy(scheduler, clean, noise, diffusion_timesteps)
 

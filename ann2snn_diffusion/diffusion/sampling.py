@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
-from diffusers import DDIMScheduler, UNet2DModel
+from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.common.random_streams import image_stream
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
+from ann2snn_diffusion.diffusion.samplers import denoise, samplers
 
 
 class SamplingError(A2SError):
@@ -27,13 +28,15 @@ class NotFiniteError(SamplingError):
 def choose_scheduler(scheduler: Any, name: str | None) -> Any:
     """``scheduler`` itself, or one that shares its noise levels: ``ddim``, ``unipcmultistep`` …
 
+    Where there is no β schedule, ``ddim`` stands for what such a model has for few steps, see `samplers`.
+
     Raises:
         SamplingError: unknown name.
     """
     if name is None:
         return scheduler
-    kinds = {kind.__name__.removesuffix("Scheduler").lower(): kind for kind in (DDIMScheduler, *scheduler.compatibles)}
-    kind = kinds.get(name.lower().removesuffix("scheduler"))
+    kinds, asked = samplers(scheduler), name.lower().removesuffix("scheduler")
+    kind = next(iter(kinds.values())) if asked == "ddim" else kinds.get(asked)
     if kind is None:
         raise SamplingError(f"scheduler = {name!r}: expected one of {', '.join(sorted(kinds))}.")
     # One that knows no clipping does not clip; DDIM would by default.
@@ -136,17 +139,11 @@ def _sample_batch(unet: UNet2DModel, scheduler: Any, drawing: Drawing, advance: 
     else:
         labels = [draw_labels(unet, 1, generator) for generator in generators]
         label = None if labels[0] is None else torch.cat([one for one in labels if one is not None])
+
+    def network(states: Tensor, timestep: Tensor) -> Tensor:
+        return unet(states, timestep, label).sample
+
     # Multi-step schedulers remember earlier predictions: a fresh one for every batch.
     sampler = type(scheduler).from_config(scheduler.config)
-    sampler.set_timesteps(drawing.steps)
-    state = noise * sampler.init_noise_sigma
-    takes_variance = "variance_type" in inspect.signature(type(sampler)).parameters and str(
-        sampler.config.variance_type
-    ).startswith("learned")
-    channels = None if takes_variance else noise.shape[1]
-    seeded = {"generator": generators} if "generator" in inspect.signature(sampler.step).parameters else {}
-    for diffusion_timestep in sampler.timesteps:
-        predicted = unet(sampler.scale_model_input(state, diffusion_timestep), diffusion_timestep, label).sample
-        state = sampler.step(predicted[:, :channels], diffusion_timestep, state, **seeded).prev_sample
-        advance()
+    state = denoise(sampler, network, noise, drawing.steps, generators, advance)
     return state if drawing.decode is None else drawing.decode(state)

@@ -1,11 +1,6 @@
 """The sampler's own states: no data set needed.
 
-DDIM (arXiv 2010.02502, eq. 12, η = 0) moves on straight pieces: between two of its steps every state is
-
-    x_s = √ᾱ_s · x̂_0 + √(1 − ᾱ_s) · ε̂
-
-with the x̂_0 and ε̂ that the ANN predicted at the step before, so a trajectory of few steps has a state at every
-diffusion timestep.
+Samplers move on straight pieces, see `steps`, so a trajectory of few steps has a state at every diffusion timestep.
 """
 
 from __future__ import annotations
@@ -21,13 +16,15 @@ from torch import Tensor
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
 from ann2snn_diffusion.diffusion.noise_levels import sampler_timesteps
-from ann2snn_diffusion.diffusion.noising import clipped, ddim_step, noise_between, noisy, predicted_image
+from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
+from ann2snn_diffusion.diffusion.noising import noisy
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, spread_over
+from ann2snn_diffusion.diffusion.steps import step
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """DDIM trajectories of an ANN: for each of K steps and M images, what was predicted.
+    """Trajectories of an ANN: for each of K steps and M images, the straight piece that it moved on.
 
     Attributes:
         starts: diffusion timesteps of the steps, descending, int64 [K].
@@ -48,7 +45,8 @@ class Trajectories:
         step = torch.searchsorted(self.starts.flip(0), diffusion_timesteps.contiguous()).clamp(max=len(self.starts) - 1)
         step = len(self.starts) - 1 - step
         states = noisy(self.scheduler, self.images[step, rows], self.noises[step, rows], diffusion_timesteps)
-        return NoisyStates(states, diffusion_timesteps, None if self.class_labels is None else self.class_labels[rows])
+        labels = None if self.class_labels is None else self.class_labels[rows]
+        return NoisyStates(states, diffusion_timesteps, labels, schedule=noise_schedule(self.scheduler))
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class StatesSpec:
     per_trajectory: int
     """States that share a trajectory."""
     sampler_steps: int = 25
-    """DDIM steps of a trajectory, see `sampler_timesteps`."""
+    """Steps of a trajectory, see `sampler_timesteps`."""
 
 
 def sampling_states(
@@ -72,7 +70,7 @@ def sampling_states(
     images = -(-spec.count // spec.per_trajectory)
     advance = track("ANN trajectories", spec.sampler_steps)
     trajectories = record(ann, scheduler, images, spec.sampler_steps, generator, advance)
-    last = len(scheduler.alphas_cumprod)
+    last = len(noise_schedule(scheduler))
     diffusion_timesteps = spread_over(spec.starts, last, spec.count, generator).to(ann.device)
     return trajectories.states(torch.randint(images, (spec.count,), generator=generator).to(ann.device),
                                diffusion_timesteps)  # fmt: skip
@@ -88,17 +86,21 @@ def record(
     advance: Callable[[], None] = lambda: None,
     batch_size: int = 32,
 ) -> Trajectories:
-    """Let the ANN sample ``count`` images in ``steps`` DDIM steps and keep what it predicted on the way."""
-    starts = sampler_timesteps(scheduler, steps).to(ann.device)
-    state = draw_noise(ann, count, generator)
+    """Let the ANN sample ``count`` images in ``steps`` steps and keep what it predicted on the way."""
+    schedule, starts = noise_schedule(scheduler), sampler_timesteps(scheduler, steps).to(ann.device)
+    state = draw_noise(ann, count, generator) * schedule.prior
     labels = draw_labels(ann, count, generator)
+
+    def predict(states: Tensor, diffusion_timesteps: Tensor) -> Tensor:
+        here = NoisyStates(states, diffusion_timesteps, labels, schedule=schedule)
+        batches = [slice(first, first + batch_size) for first in range(0, count, batch_size)]
+        return torch.cat([ann(*here.arguments(rows)).sample for rows in batches])
+
     images, noises = [], []
     for start, following in zip(starts, [*starts[1:], starts[-1]], strict=True):
-        here = NoisyStates(state, start.expand(count), labels)
-        batches = [slice(first, first + batch_size) for first in range(0, count, batch_size)]
-        prediction = torch.cat([ann(*here.arguments(rows)).sample for rows in batches])
-        images.append(clipped(scheduler, predicted_image(scheduler, prediction, *here.arguments()[:2])))
-        noises.append(noise_between(scheduler, state, images[-1], here.diffusion_timesteps))
-        state = ddim_step(scheduler, prediction, state, here.diffusion_timesteps, following.expand(count))
+        piece = step(predict, scheduler, state, start.expand(count), following.expand(count), generator)
+        images.append(piece.images)
+        noises.append(piece.noises)
+        state = piece.end
         advance()
     return Trajectories(starts, torch.stack(images), torch.stack(noises), scheduler, labels)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ann2snn_diffusion.diffusion.noise_levels import own_starts, own_timesteps
+from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.evaluation.site_statistics import Comparison
 
 STRATUM_STARTS = (0, 10, 25, 50, 100, 150, 200, 300, 400, 500, 600, 700, 800, 900)
@@ -39,7 +40,7 @@ class NoiseStratum:
 
 def strata_bounds(scheduler: Any) -> tuple[int, ...]:
     """First diffusion timesteps of a scheduler's strata, and the number of its timesteps."""
-    return (*own_starts(scheduler, STRATUM_STARTS), len(scheduler.alphas_cumprod))
+    return (*own_starts(scheduler, STRATUM_STARTS), len(noise_schedule(scheduler)))
 
 
 def low_noise_end(scheduler: Any) -> int:

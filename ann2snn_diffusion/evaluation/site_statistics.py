@@ -82,11 +82,12 @@ def compare(
         (neuron, partial(_compare, sums[name], expected, counter, name, neuron)) for name, neuron in neurons.items()
     ]
     for first in range(0, len(states), STATES_AT_A_TIME):
-        some = states.arguments(slice(first, first + STATES_AT_A_TIME))
+        some = states.part(slice(first, first + STATES_AT_A_TIME))
+        of_states = (some.states, some.diffusion_timesteps)
         with analog(unet), visiting(after=keeping + zeros.visits()):
-            target = predicted_noise(scheduler, unet(*some).sample, *some[:2])
+            target = predicted_noise(scheduler, unet(*some.arguments()).sample, *of_states)
         with visiting(after=comparing):
-            predicted = predicted_noise(scheduler, unet(*some).sample, *some[:2])
+            predicted = predicted_noise(scheduler, unet(*some.arguments()).sample, *of_states)
         errors.append((predicted - target).square().sum((1, 2, 3)).cpu())
         powers.append(target.square().sum((1, 2, 3)).cpu())
         advance()

@@ -27,7 +27,10 @@ class EvaluationSpec:
         at_least=0,
     )
     scheduler: str = setting(
-        "ddim", "Sampler: ddpm, ddim, pndm, unipcmultistep and the like.", in_words="a name such as ddim"
+        "ddim",
+        "Sampler: ddpm, ddim, pndm, unipcmultistep and the like. Without a β schedule ddim stands for the model's own: "
+        "heunve (or scoresdeve), cmstochasticiterative.",
+        in_words="a name such as ddim",
     )
     steps: int = setting(25, "Denoising steps.", at_least=1)
     seed: int = setting(0, "Image i is seeded with seed + i, for both networks.", at_least=0, at_most=2**63 - 1)

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from diffusers import (
+    CMStochasticIterativeScheduler,
+    ConsistencyModelPipeline,
     DDIMPipeline,
     DDIMScheduler,
     DDPMPipeline,
@@ -13,6 +15,8 @@ from diffusers import (
     DiffusionPipeline,
     ImagePipelineOutput,
     LDMPipeline,
+    ScoreSdeVePipeline,
+    ScoreSdeVeScheduler,
     UNet2DModel,
 )
 
@@ -68,6 +72,11 @@ def pipeline_of(unet: UNet2DModel, scheduler: Any, decoder: Decoder | None, want
     """The pipeline that a network is handed out in: of the class ``wanted``, if that can draw what it gives."""
     labelled = unet.config["num_class_embeds"] is not None or unet.config["class_embed_type"] is not None
     plain = not labelled and unet.config["in_channels"] == unet.config["out_channels"]
+    square = decoder is None and isinstance(unet.config["sample_size"], int)
+    if plain and square and isinstance(scheduler, ScoreSdeVeScheduler) and unet.config["in_channels"] == 3:
+        return ScoreSdeVePipeline(unet, scheduler)
+    if square and isinstance(scheduler, CMStochasticIterativeScheduler) and unet.config["class_embed_type"] is None:
+        return ConsistencyModelPipeline(unet, scheduler)
     size, usual = unet.config["sample_size"], isinstance(scheduler, DDPMScheduler | DDIMScheduler)
     if plain and decoder is not None and decoder.name == "vqvae" and isinstance(size, int):
         return KEPT["LDMPipeline"](vqvae=decoder.network, unet=unet, scheduler=scheduler)

@@ -14,6 +14,7 @@ from diffusers.utils.import_utils import DummyObject
 from torch import Tensor
 
 from ann2snn_diffusion.common.errors import first_line
+from ann2snn_diffusion.diffusion.noise_schedule import ScheduleError, has_betas, noise_schedule
 from ann2snn_diffusion.models.folders import find_folder, read_json
 from ann2snn_diffusion.spiking.unet import SourceError
 
@@ -32,7 +33,7 @@ def find_scheduler(folder: Path, named: str | None = None) -> tuple[SchedulerMix
             the nearest pipeline that ``folder`` lies in.
 
     Raises:
-        SourceError: there is none; it is unreadable, unknown, or without the ᾱ of a DDPM.
+        SourceError: there is none; it is unreadable, unknown, or of a kind that this package does not know.
     """
     if named == DDPM:
         return DDPMScheduler(), "DDPM's defaults", folder  # pyright: ignore[reportReturnType]
@@ -52,7 +53,7 @@ def load_scheduler(folder: Path) -> SchedulerMixin:
     """The scheduler in ``folder``, or in ``folder``/scheduler.
 
     Raises:
-        SourceError: there is none; it is unreadable, unknown, or without the ᾱ of a DDPM.
+        SourceError: there is none; it is unreadable, unknown, or of a kind that this package does not know.
     """
     place = next((one for one in (folder / "scheduler", folder) if (one / CONFIG).exists()), None)
     if place is None:
@@ -65,18 +66,19 @@ def load_scheduler(folder: Path) -> SchedulerMixin:
         config = {"prediction_type": "sample"} | config
     try:
         scheduler = kind.from_config(config)
-        levels = getattr(scheduler, "alphas_cumprod", None)
-        if levels is not None:
+        schedule = noise_schedule(scheduler)
+        if has_betas(scheduler):
             _try(scheduler)
+    except ScheduleError as error:
+        raise SourceError(f"{file}: {error}") from error
     except Exception as error:
         raise SourceError(
             f"{file}: not a {kind.__name__} that works: {first_line(error)} It has {_unusual(kind, config)}."
         ) from error
-    if levels is None:
-        raise SourceError(
-            f"{file}: {kind.__name__} is not a DDPM scheduler; expected one with a β schedule, such as DDPMScheduler."
-        )
-    _refuse_wrong_levels(file, levels, scheduler, _unusual(kind, config))
+    if has_betas(scheduler):
+        _refuse_wrong_levels(file, schedule.signal, scheduler, _unusual(kind, config))
+    else:
+        _refuse_wrong_sigmas(file, schedule.noise, scheduler, _unusual(kind, config))
     return scheduler
 
 
@@ -135,3 +137,10 @@ def _refuse_wrong_levels(file: Path, levels: Tensor, scheduler: Any, unusual: st
         raise SourceError(
             f"{file}: its ᾱ do not fall from below 1 towards 0; expected β in (0, 1), and it has {unusual}."
         )
+
+
+def _refuse_wrong_sigmas(file: Path, noise: Tensor, scheduler: Any, unusual: str) -> None:
+    rising = len(noise) and noise[0] > 0 and (noise.diff() > 0).all() and noise.isfinite().all()
+    if not rising or scheduler.config.get("sigma_data", 1) <= 0:
+        expected = "0 < sigma_min < sigma_max, num_train_timesteps and sigma_data above 0"
+        raise SourceError(f"{file}: its σ do not rise from above 0; expected {expected}, and it has {unusual}.")

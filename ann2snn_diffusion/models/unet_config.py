@@ -15,6 +15,8 @@ from ann2snn_diffusion.spiking.unet import SourceError
 LARGEST = 2**20
 """Number that an argument can have; with larger ones no machine can build the network."""
 MAY_BE_ZERO = ("freq_shift", "downsample_padding", "norm_eps", "dropout")
+OPEN = ("norm_num_groups",)
+"""May be null, whatever their declared type: NCSN++ has it."""
 TIME_EMBEDDINGS = ("positional", "fourier", "learned")
 
 
@@ -29,6 +31,8 @@ def refuse_wrong_types(file: Path, config: Mapping[str, Any]) -> None:
         if name not in config or name not in kinds:
             continue
         given = config[name]
+        if given is None and name in OPEN:
+            continue
         value, kind = tuple(given) if isinstance(given, list) else given, kinds[name]
         above = None if name in MAY_BE_ZERO else 0
         least = "from 0" if above is None else "above 0"

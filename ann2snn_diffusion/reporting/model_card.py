@@ -48,7 +48,10 @@ from diffusers import {pipeline}
 OURS = """from ann2snn_diffusion import UNetPipeline
 
 UNetPipeline.from_pretrained("."){call}.images[0]  # in this folder"""
-STEPS = {"DDPMPipeline": 1000, "DDIMPipeline": 50, "LDMPipeline": 50}
+STEPS = {
+    "DDPMPipeline": 1000, "DDIMPipeline": 50, "LDMPipeline": 50, "ScoreSdeVePipeline": 2000,
+    "ConsistencyModelPipeline": 1,
+}  # fmt: skip
 """That pipelines of diffusers take by default."""
 
 

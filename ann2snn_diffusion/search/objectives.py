@@ -22,6 +22,7 @@ from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Advance, Track, idle, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.data.datasets import RealImages
+from ann2snn_diffusion.diffusion.noise_schedule import require_betas
 from ann2snn_diffusion.diffusion.noising import predicted_noise
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, add_noise
 from ann2snn_diffusion.diffusion.sampling import Drawing, NotFiniteError, choose_scheduler, sample, to_pixels
@@ -90,7 +91,9 @@ def require_possible(scheduler: Any, spec: SearchSpec, data: RealData | RealImag
         ObjectiveError: real images are needed and not there, or too few; too few states or images are asked for; more
             denoising steps than the scheduler has.
         SamplingError: unknown scheduler.
+        ScheduleError: a scheduler without a β schedule.
     """
+    require_betas(scheduler, "a search of thresholds")
     name = spec.objective
     least, why = 1, ""
     if name == "epsilon":

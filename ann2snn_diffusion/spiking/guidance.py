@@ -27,13 +27,15 @@ def by_group(guidance: Guidance) -> Mapping[str, float]:
     return guidance if isinstance(guidance, Mapping) else {"all": guidance}
 
 
-def groups(dimension: str, segments: Sequence[int]) -> list[str]:
+def groups(dimension: str, segments: Sequence[float]) -> list[str]:
     """The groups along ``segment``, ``stage`` or ``kind``."""
     members = {"segment": segments, "stage": STAGES, "kind": KINDS}[dimension]
     return [f"{dimension}.{member}" for member in members]
 
 
-def groups_with_sites(dimensions: Sequence[str], sites: Iterable[str], segments: Sequence[int], last: int) -> list[str]:
+def groups_with_sites(
+    dimensions: Sequence[str], sites: Iterable[str], segments: Sequence[float], last: int
+) -> list[str]:
     """Along ``dimensions``, the groups whose factor acts on one of ``sites`` below diffusion timestep ``last``."""
     sites, reached = list(sites), [first for first in segments if first < last]
     found = [group for dimension in dimensions for group in groups(dimension, segments)]
@@ -41,7 +43,7 @@ def groups_with_sites(dimensions: Sequence[str], sites: Iterable[str], segments:
     return [group for group in found if any(factors({group: 2.0}, site, reached) != plain for site in sites)]
 
 
-def known_groups(segments: Sequence[int]) -> list[str]:
+def known_groups(segments: Sequence[float]) -> list[str]:
     """All names that a guidance may hold."""
     return ["all", *(group for dimension in DIMENSIONS for group in groups(dimension, segments))]
 
@@ -63,7 +65,7 @@ def kind_of(site: str) -> str:
     return "kind.activation"
 
 
-def factors(guidance: Guidance, site: str, segments: Sequence[int]) -> tuple[float, ...]:
+def factors(guidance: Guidance, site: str, segments: Sequence[float]) -> tuple[float, ...]:
     """g of a site in each noise segment."""
     named = by_group(guidance)
     everywhere = prod(named.get(group, 1.0) for group in ("all", stage_of(site), kind_of(site)))

@@ -147,16 +147,32 @@ def to_spiking(layer: nn.Module, site: Site) -> nn.Module:
 @to_spiking.register(blocks.DownBlock2D)
 @to_spiking.register(blocks.AttnDownBlock2D)
 @to_spiking.register(blocks.ResnetDownsampleBlock2D)
-@to_spiking.register(blocks.SkipDownBlock2D)
-@to_spiking.register(blocks.AttnSkipDownBlock2D)
 @to_spiking.register(blocks.UNetMidBlock2D)
 @to_spiking.register(blocks.UpBlock2D)
 @to_spiking.register(blocks.AttnUpBlock2D)
 @to_spiking.register(blocks.ResnetUpsampleBlock2D)
-@to_spiking.register(blocks.SkipUpBlock2D)
-@to_spiking.register(blocks.AttnSkipUpBlock2D)
 def _container(layer: nn.Module, site: Site) -> nn.Module:
     return convert_children(layer, site)
+
+
+@to_spiking.register(blocks.SkipDownBlock2D)
+@to_spiking.register(blocks.AttnSkipDownBlock2D)
+def _with_image(layer: nn.Module, site: Site) -> nn.Module:
+    # Its skip_conv receives the smaller noisy image as an analog input current, as conv_in does.
+    skip_conv, layer.skip_conv = layer.skip_conv, None  # pyright: ignore[reportArgumentType]
+    convert_children(layer, site).skip_conv = skip_conv
+    return layer
+
+
+@to_spiking.register(blocks.SkipUpBlock2D)
+@to_spiking.register(blocks.AttnSkipUpBlock2D)
+def _to_image(layer: nn.Module, site: Site) -> nn.Module:
+    # Its skip_conv stands behind an activation, as the last convolution does.
+    skip_conv, layer.skip_conv = layer.skip_conv, None  # pyright: ignore[reportArgumentType]
+    convert_children(layer, site)
+    if isinstance(skip_conv, nn.Module):
+        layer.skip_conv = spiking_synapse(skip_conv, site / "skip_conv", site.spec.signed_activations)
+    return layer
 
 
 @to_spiking.register(nn.Identity)

@@ -56,11 +56,10 @@ class SpikeSpec:
         "the step weight (temporal-wise spiking mechanism, SDM, arXiv 2408.16467).",
     )
     surrogate: Surrogate = setting("rectangle", "Gradient of the spike in training.")
-    segments: tuple[int, ...] = setting(
+    segments: tuple[float, ...] = setting(
         (0, 10, 25, 50, 120, 300, 450, 600, 700, 800, 900),
         "First diffusion timestep of each noise segment; a segment has its own row of thresholds. In DDPM's linear "
         "schedule of 1000: conversion takes those of equal noise on the model's own.",
-        at_least=0,
         in_words=SEGMENTS,
     )
     guidance: Guidance = setting(
@@ -81,7 +80,8 @@ class SpikeSpec:
     def __post_init__(self) -> None:
         check(self)
         ascending = all(first < second for first, second in pairwise(self.segments))
-        require(ascending and self.segments[:1] == (0,), "segments", self.segments, SEGMENTS)
+        starts = bool(self.segments) and self.segments[0] <= 0  # a network may be told σ, or its logarithm
+        require(ascending and starts, "segments", self.segments, SEGMENTS)
         known = known_groups(self.segments)
         for group in by_group(self.guidance):
             require(group in known, "guidance", group, "groups among " + ", ".join(known))

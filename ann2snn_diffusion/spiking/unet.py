@@ -188,9 +188,9 @@ class SpikingUNet2DModel(UNet2DModel):
         return {name: module for name, module in self.named_modules() if isinstance(module, Corrected)}
 
     def segment_of(self, diffusion_timestep: Tensor) -> Tensor:
-        """Noise segment of each diffusion timestep, int64 [B]."""
-        starts = torch.tensor(self.spec.segments[1:], device=diffusion_timestep.device)
-        return torch.bucketize(diffusion_timestep.contiguous(), starts, right=True)
+        """Noise segment of each diffusion timestep, as the network is told it, int64 [B]."""
+        starts = torch.tensor(self.spec.segments[1:], dtype=torch.float32, device=diffusion_timestep.device)
+        return torch.bucketize(diffusion_timestep.float().contiguous(), starts, right=True)
 
     def forward(
         self,

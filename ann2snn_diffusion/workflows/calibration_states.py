@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.diffusion.conditioning import draw_labels
+from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, noisy_images, spread_over
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
@@ -20,7 +21,7 @@ PER_TRAJECTORY = 16
 def calibration_states(
     unet: UNet2DModel,
     scheduler: Any,
-    segments: tuple[int, ...],
+    segments: tuple[float, ...],
     calibration: CalibrationSpec,
     images: Tensor | None,
     generator: torch.Generator,
@@ -29,15 +30,15 @@ def calibration_states(
     """States, equally many of every noise segment: of the ANN's own sampling, or of ``images`` with noise.
 
     Args:
-        segments: first diffusion timestep of each.
+        segments: the first value of each that the network is told.
         calibration: how many states, and the sampler's steps.
         images: [N, C, H, W] in [−1, 1], or None.
     """
-    count = calibration.states
+    count, schedule = calibration.states, noise_schedule(scheduler)
+    starts = tuple(schedule.starts(segments))
     if images is None:
-        wanted = StatesSpec(count, segments, PER_TRAJECTORY, calibration.sampler_steps)
+        wanted = StatesSpec(count, starts, PER_TRAJECTORY, calibration.sampler_steps)
         return sampling_states(unet, scheduler, wanted, generator, track)
-    last = len(scheduler.alphas_cumprod)
-    diffusion_timesteps = spread_over(segments, last, count, generator).to(unet.device)
+    diffusion_timesteps = spread_over(starts, len(schedule), count, generator).to(unet.device)
     states = noisy_images(images.to(unet.device), diffusion_timesteps, scheduler, generator)
-    return NoisyStates(states, diffusion_timesteps, draw_labels(unet, count, generator))
+    return NoisyStates(states, diffusion_timesteps, draw_labels(unet, count, generator), schedule=schedule)

@@ -77,7 +77,7 @@ def convert(
 
     Args:
         unet: predicts from noisy images [N, C, H, W].
-        scheduler: the DDPM-family scheduler that it was trained with.
+        scheduler: what it was trained with.
         spec: what spikes and how; its noise segments become those of equal noise on ``scheduler``.
         calibration: how thresholds and corrections are found, what the network may cost, and from which seed.
         images: calibration images [N, C, H, W] in [−1, 1]; by default the ANN's own sampling states, no data needed.
@@ -87,6 +87,7 @@ def convert(
     Raises:
         UnsupportedLayerError: a layer without a rule.
         SpecError: fewer states than noise segments; an energy out of reach.
+        ScheduleError: a scheduler of a kind that is not known.
         ConversionError: nothing spikes; the ANN takes more than noisy images, or its output, or the result's, is not
             finite.
     """
@@ -114,7 +115,7 @@ def convert_to_folder(
 
     Raises:
         OutputError: the folder exists, or cannot be written.
-        ConversionError, UnsupportedLayerError, SpecError: see `convert`.
+        ConversionError, ScheduleError, UnsupportedLayerError, SpecError: see `convert`.
     """
     refuse_unfit(source.unet, source.scheduler)
     refuse_images_of_latents(source, images)

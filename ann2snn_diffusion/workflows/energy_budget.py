@@ -18,6 +18,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.progress import Track
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
+from ann2snn_diffusion.diffusion.noise_schedule import NoiseSchedule, noise_schedule
 from ann2snn_diffusion.diffusion.noising import image_error_weights
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.cost_tables import CostTable, cost_table
@@ -77,8 +78,9 @@ def record(
         CostTableError: see `cost_table`.
     """
     costs, network = cost_table(calibration.costs), make()
-    layout, last = layout_of(network, _any_state(network)), len(scheduler.alphas_cumprod)
-    bounds = [start for start in network.spec.segments if start < last] + [last]
+    schedule = noise_schedule(scheduler)
+    layout, last = layout_of(network, _any_state(network, schedule)), len(schedule)
+    bounds = [*schedule.starts(network.spec.segments), last]
     prices = prices_of(layout, network, costs, torch.tensor(bounds).diff() / last)
     prices.require_reach(calibration.energy or 0)
     count = calibration.states
@@ -93,9 +95,9 @@ def record(
     return Recording(make, layout, plan, seen, held_out)
 
 
-def _any_state(unet: SpikingUNet2DModel) -> NoisyStates:
+def _any_state(unet: SpikingUNet2DModel, schedule: NoiseSchedule) -> NoisyStates:
     generator, first = torch.Generator().manual_seed(0), torch.zeros(1, dtype=torch.long, device=unet.device)
-    return NoisyStates(draw_noise(unet, 1, generator), first, draw_labels(unet, 1, generator))
+    return NoisyStates(draw_noise(unet, 1, generator), first, draw_labels(unet, 1, generator), schedule=schedule)
 
 
 def calibrated_to(
@@ -137,7 +139,7 @@ def energy_share(unet: SpikingUNet2DModel, recording: Recording) -> float:
     """Share of the ANN's energy, counted on held-out states, each diffusion timestep counting the same."""
     states, prices = recording.held_out, recording.plan.prices
     counts = count_spikes(unet, recording.layout, states)
-    segment = unet.segment_of(states.diffusion_timesteps).cpu()
+    segment = unet.segment_of(states.arguments()[1]).cpu()
     weights = (prices.widths / segment.bincount(minlength=len(prices.widths)))[segment].double()
     accumulates = sum((weights @ counted).item() for counted in counts.accumulates.values())
     return prices.analog_share + accumulates * prices.of_accumulate

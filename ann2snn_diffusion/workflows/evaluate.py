@@ -23,6 +23,7 @@ from ann2snn_diffusion.common.processes import reserved_by_main
 from ann2snn_diffusion.common.progress import Advance, Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.memory import require_memory
+from ann2snn_diffusion.diffusion.samplers import sampler_name
 from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
 from ann2snn_diffusion.evaluation.features import FeatureImages, Features
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, image_distance, measure_fidelity
@@ -51,7 +52,7 @@ def evaluate(
 
     Args:
         unet: as `convert` makes it; what it draws is measured as it is, latents too.
-        scheduler: the DDPM-family scheduler that the ANN was trained with.
+        scheduler: what the ANN was trained with.
         real: what to measure the images against; None leaves the distribution's quality out.
         spec: how many images, drawn how; with count 0, 2,000 of them, and 64 without ``real``. Name the count where
             only one of several processes has ``real``.
@@ -77,7 +78,8 @@ def _evaluated(
 ) -> Evaluation | None:
     """`evaluate`, of images that the model's decoder makes, if it has one."""
     unet, scheduler = converted.unet, converted.scheduler
-    spec = dataclasses.replace(spec, count=spec.drawn(bundled=real is not None, data=False))
+    sampler = sampler_name(type(choose_scheduler(scheduler, spec.scheduler)))
+    spec = dataclasses.replace(spec, count=spec.drawn(bundled=real is not None, data=False), scheduler=sampler)
     if real is not None:
         require_enough(spec.count, real.network.width)
     require_memory("count", spec.count, unet)

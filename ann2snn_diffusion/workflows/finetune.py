@@ -28,6 +28,7 @@ from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.diffusion.memory import require_memory
+from ann2snn_diffusion.diffusion.noise_schedule import require_betas
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, fidelity_on, fidelity_states
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.loading import Converted
@@ -90,11 +91,13 @@ def finetune(
         The trained network and its figures; None in all processes but the main one.
 
     Raises:
+        ScheduleError: a scheduler without a β schedule.
         SpecError: ``synchronous``, and the network's coding is not rate; ``denoise`` without images.
         TeacherError: the teacher's images are of another shape.
         TrainingError, ResumeError, OutputError: see `train`.
     """
     spec = spec or TrainingSpec()
+    require_betas(scheduler, "fine-tuning")
     lesson, run = lesson or Lesson(unet.ann(), scheduler), run or TrainingRun(accelerator_for(spec))
     require_images(spec, lesson.images)
     require_teacher(unet, lesson.ann)
@@ -184,9 +187,10 @@ def finetune_to_folder(
 
     Raises:
         OutputError: ``output`` exists, or an earlier training's checkpoints do and ``run`` does not resume.
-        SpecError, TeacherError, TrainingError, ResumeError: see `finetune`.
+        ScheduleError, SpecError, TeacherError, TrainingError, ResumeError: see `finetune`.
     """
     spec, writing = spec or TrainingSpec(), writing or Writing()
+    require_betas(converted.scheduler, "fine-tuning")
     refuse_existing(output, writing.force, converted.folder)
     lesson = lesson or Lesson(converted.unet.ann(), converted.scheduler)
     require_images(spec, lesson.images)

@@ -13,9 +13,12 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.errors import A2SError, first_line
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
 from ann2snn_diffusion.diffusion.noise_levels import own_starts
-from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
+from ann2snn_diffusion.spiking.spec import SEGMENTS, SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import visiting
 
@@ -25,30 +28,36 @@ class ConversionError(A2SError):
 
 
 def on_schedule(spec: SpikeSpec, scheduler: Any) -> SpikeSpec:
-    """``spec`` with the noise segments, and the guidance of each, at a scheduler's own diffusion timesteps."""
-    starts = own_starts(scheduler, spec.segments)
-    if tuple(starts) == spec.segments:
+    """``spec`` with the noise segments, and the guidance of each, at a scheduler's own diffusion timesteps.
+
+    Raises:
+        SpecError: segments that are no diffusion timesteps of DDPM's schedule.
+    """
+    whole = tuple(first for first in spec.segments if isinstance(first, int) and first >= 0)
+    require(whole == spec.segments, "segments", spec.segments, SEGMENTS)
+    starts = own_starts(scheduler, whole)
+    own = noise_schedule(scheduler).first_told(list(starts))
+    if own == spec.segments:
         return spec
-    names = {f"segment.{first}": f"segment.{start}" for start, first in starts.items()}
+    names = {f"segment.{first}": f"segment.{start}" for start, first in zip(own, starts.values(), strict=True)}
     guidance = spec.guidance
     if isinstance(guidance, Mapping):
         kept = {group: factor for group, factor in guidance.items() if group in names or "segment." not in group}
         guidance = {names.get(group, group): factor for group, factor in kept.items()}
-    return replace(spec, segments=tuple(starts), guidance=guidance)
+    return replace(spec, segments=own, guidance=guidance)
 
 
 def refuse_unfit(unet: UNet2DModel, scheduler: Any) -> None:
     """Look at an ANN and its scheduler before any work is done.
 
     Raises:
-        ConversionError: a network that is spiking already; a scheduler without ᾱ, as of variance exploding, consistency
-            and flow matching models; a network that takes more than the noisy image; one that fails on its own images,
-            or whose output is not finite.
+        ScheduleError: a scheduler of a kind that is not known, as of flow matching models.
+        ConversionError: a network that is spiking already; one that takes more than the noisy image, that fails on its
+            own images, or whose output is not finite.
     """
     if isinstance(unet, SpikingUNet2DModel):
         raise ConversionError("The network is spiking already; pass the ANN that it was converted from, its `ann()`.")
-    if not hasattr(scheduler, "alphas_cumprod"):
-        raise ConversionError(f"{type(scheduler).__name__}: expected a scheduler with a β schedule, as of a DDPM.")
+    noise_schedule(scheduler)
     channels, given = unet.config["in_channels"], unet.config["out_channels"]
     if given not in (channels, 2 * channels):
         raise ConversionError(
@@ -61,8 +70,10 @@ def refuse_unfit(unet: UNet2DModel, scheduler: Any) -> None:
 @torch.no_grad()
 def _refuse_not_finite(unet: UNet2DModel, scheduler: Any) -> None:
     """Run the ANN once, on white noise at its least and largest noise, and name the first layer that goes wrong."""
-    generator = stream("calibration", 0)
-    diffusion_timesteps = torch.tensor([0, len(scheduler.alphas_cumprod) - 1], device=unet.device)
+    generator, schedule = stream("calibration", 0), noise_schedule(scheduler)
+    ends = torch.tensor([0, len(schedule) - 1], device=unet.device)
+    size = (schedule.signal + schedule.noise).to(unet.device)[ends].sqrt().view(-1, 1, 1, 1)
+    noise = draw_noise(unet, 2, generator) * size
     broken: list[str] = []
 
     def look(name: str, received: Any, output: Any) -> None:
@@ -73,7 +84,7 @@ def _refuse_not_finite(unet: UNet2DModel, scheduler: Any) -> None:
     layers = [(layer, partial(look, name)) for name, layer in unet.named_modules() if not list(layer.children())]
     with visiting(after=layers):
         try:
-            unet(draw_noise(unet, 2, generator), diffusion_timesteps, draw_labels(unet, 2, generator))
+            unet(*NoisyStates(noise, ends, draw_labels(unet, 2, generator), schedule=schedule).arguments())
         except (RuntimeError, ValueError, TypeError) as error:
             size = unet.config["sample_size"]
             raise ConversionError(f"The ANN fails on images of sample_size = {size}: {first_line(error)}") from error

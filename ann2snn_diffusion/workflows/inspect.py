@@ -32,7 +32,7 @@ def inspect(
 
     Args:
         unet: as `convert` makes it.
-        scheduler: the DDPM-family scheduler that the ANN was trained with.
+        scheduler: what the ANN was trained with.
         fidelity: how many sampling states of the ANN in each noise stratum are counted on.
         seed: of these states.
         track: told of every stage and step.

@@ -59,7 +59,7 @@ def search_thresholds(
     Raises:
         JournalError: the journal there is of another search.
         OutputError: the journal cannot be written.
-        ObjectiveError, SamplingError: the objective cannot be computed from what there is.
+        ObjectiveError, SamplingError, ScheduleError: the objective cannot be computed from what there is.
         SearchError: the unguided network gives nothing finite; no site in any of the groups; a grid beyond the budget.
     """
     spec, process = spec or SearchSpec(), process or PartialState()

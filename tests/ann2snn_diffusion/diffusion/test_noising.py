@@ -1,10 +1,26 @@
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
+from diffusers import (
+    CMStochasticIterativeScheduler,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+    ScoreSdeVeScheduler,
+)
 
-from ann2snn_diffusion.diffusion.noising import ddim_step, noise_between, noisy, predicted_image, target
+from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
+from ann2snn_diffusion.diffusion.noising import (
+    ddim_step,
+    image_error_weights,
+    noise_between,
+    noisy,
+    predicted_image,
+    target,
+)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
@@ -61,3 +77,16 @@ def test_image_and_noise_follow_from_a_state_and_its_target(prediction_type: str
     torch.testing.assert_close(
         noise_between(scheduler, states, clean, diffusion_timesteps), noise, rtol=1e-3, atol=1e-3
     )
+
+
+def test_without_betas_errors_weigh_by_what_they_do_to_the_image() -> None:
+    score, bounds = ScoreSdeVeScheduler(num_train_timesteps=100, sigma_max=100.0), (0, 30, 60, 80, 100)
+    sigma = noise_schedule(score).noise.sqrt().double()
+    moved = torch.minimum(torch.cat([sigma[:1], sigma.diff()]) * 4, sigma).square() / (1 + sigma.square())
+    consistency: Any = CMStochasticIterativeScheduler(num_train_timesteps=100)
+    level = noise_schedule(consistency).noise.sqrt().double()
+    out = (level - 0.002) * 0.5 / (level.square() + 0.25).sqrt()
+    for scheduler, weights in ((score, moved), (consistency, out.square() / (1 + level.square()))):
+        expected = torch.stack([weights[low:high].mean() for low, high in pairwise(bounds)])
+        found = image_error_weights(scheduler, bounds)
+        torch.testing.assert_close(found, (expected / expected.max()).float(), rtol=1e-4, atol=1e-6)

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import DDPMScheduler, ScoreSdeVeScheduler, UNet2DModel
 
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, add_noise, noisy_images, spread_over
@@ -48,3 +48,11 @@ def test_the_arguments_of_some_rows_are_theirs(generator: torch.Generator) -> No
     assert labels is not None
     assert labels.tolist() == [6, 7]
     assert len(states.part(slice(3, 5))) == 2
+
+
+def test_images_of_variance_exploding_models_are_from_0_to_1(generator: torch.Generator) -> None:
+    images = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 32, 32)
+    scheduler = ScoreSdeVeScheduler(num_train_timesteps=10, sigma_min=0.01, sigma_max=100.0)
+    found = noisy_images(images, torch.tensor([0, 0, 9]), scheduler, generator)
+    torch.testing.assert_close(found.mean((1, 2, 3))[:2], torch.tensor([0.0, 1.0]), atol=0.01, rtol=0)
+    torch.testing.assert_close(found.std((1, 2, 3)), torch.tensor([0.01, 0.01, 100.0]), atol=0, rtol=0.1)

@@ -88,8 +88,10 @@ def test_a_config_that_is_not_json_is_refused(pipeline_folder: Path) -> None:
 
 
 def test_a_scheduler_without_noise_levels_of_a_ddpm_is_refused(pipeline_folder: Path) -> None:
-    (pipeline_folder / "scheduler" / "scheduler_config.json").write_text('{"_class_name": "ScoreSdeVeScheduler"}')
-    with pytest.raises(SourceError, match="ScoreSdeVeScheduler is not a DDPM scheduler"):
+    (pipeline_folder / "scheduler" / "scheduler_config.json").write_text(
+        '{"_class_name": "FlowMatchEulerDiscreteScheduler"}'
+    )
+    with pytest.raises(SourceError, match="FlowMatchEulerDiscreteScheduler: expected a scheduler with a β schedule"):
         load_source(str(pipeline_folder))
 
 

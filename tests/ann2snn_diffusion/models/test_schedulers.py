@@ -58,7 +58,10 @@ WRONG = {
     "no scheduler": ({"_class_name": "UNet2DModel"}, "is no scheduler that diffusers has here"),
     "base class": ({"_class_name": "SchedulerMixin"}, "is no scheduler that diffusers has here"),
     "no class": ({"_class_name": None}, "is no scheduler that diffusers has here"),
-    "no ᾱ": ({"_class_name": "ScoreSdeVeScheduler"}, "ScoreSdeVeScheduler is not a DDPM scheduler"),
+    "no ᾱ": (
+        {"_class_name": "FlowMatchEulerDiscreteScheduler"},
+        "FlowMatchEulerDiscreteScheduler: expected a scheduler with a β schedule",
+    ),
     "beta_schedule": ({"beta_schedule": "foo"}, "not a DDPMScheduler that works: foo"),
     "text for a number": (
         {"num_train_timesteps": "1000"},
@@ -100,3 +103,18 @@ def test_schedulers_with_noise_levels_of_a_ddpm_load(training_run: Path, kind: s
 
     getattr(diffusers, f"{kind}Scheduler")().save_pretrained(training_run / "scheduler")
     assert type(load_source(str(training_run)).scheduler).__name__ == f"{kind}Scheduler"
+
+
+@pytest.mark.parametrize("kind", ["ScoreSdeVeScheduler", "CMStochasticIterativeScheduler"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"sigma_min": 0.0}, {"sigma_min": 5.0, "sigma_max": 1.0}, {"sigma_max": 1e30}, {"num_train_timesteps": 0},
+     {"sigma_min": -1.0}, {"sigma_data": 0.0, "sigma_max": 0.001}],
+)  # fmt: skip
+def test_sigmas_that_do_not_rise_from_above_0_are_refused(
+    training_run: Path, kind: str, changes: dict[str, Any]
+) -> None:
+    (training_run / "scheduler" / "scheduler_config.json").write_text(json.dumps({"_class_name": kind} | changes))
+    with pytest.raises(SourceError, match=r"its σ do not rise from above 0|not a \w+ that works") as refused:
+        load_source(str(training_run))
+    assert "\n" not in str(refused.value)

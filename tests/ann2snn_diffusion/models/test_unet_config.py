@@ -25,8 +25,12 @@ def test_a_value_of_another_type_is_refused_with_its_field(unet: UNet2DModel, fi
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"sample_size": [8, 16]}, {"sample_size": None}, {"attention_head_dim": None}, {"norm_eps": 0}]
-)
+    "change",
+    [
+        {}, {"sample_size": [8, 16]}, {"sample_size": None}, {"attention_head_dim": None}, {"norm_eps": 0},
+        {"norm_num_groups": None},
+    ],
+)  # fmt: skip
 def test_what_a_unet_may_have_is_not_refused(unet: UNet2DModel, change: dict[str, Any]) -> None:
     config = {name: list(value) if isinstance(value, tuple) else value for name, value in unet.config.items()}
     refuse_wrong_types(FILE, config | change)

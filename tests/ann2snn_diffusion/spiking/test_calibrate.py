@@ -6,6 +6,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noisy_states import spread_over
 from ann2snn_diffusion.diffusion.trajectories import record
 from ann2snn_diffusion.spiking.calibrate import calibrate
@@ -20,13 +21,15 @@ SYNCHRONOUS = {"coding": "rate", "schedule": "synchronous"}
 def states_of(unet: UNet2DModel, seed: int, count: int = 56) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     trajectories = record(unet, DDPMScheduler(), 8, 4, generator)
-    diffusion_timesteps = spread_over(SpikeSpec().segments, 1000, count, generator)
+    diffusion_timesteps = spread_over(
+        tuple(noise_schedule(DDPMScheduler()).starts(SpikeSpec().segments)), 1000, count, generator
+    )
     return trajectories.states(torch.arange(count) % 8, diffusion_timesteps).states, diffusion_timesteps
 
 
 def error_of(unet: UNet2DModel, spec: dict[str, Any], calibration: CalibrationSpec) -> float:
     """Relative ε error on states that calibration did not see."""
-    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec.from_dict(spec))
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(**spec))
     calibrate(spiking, (*states_of(unet, 0), None), calibration, torch.Generator().manual_seed(0))
     with torch.no_grad():
         state, diffusion_timesteps = states_of(unet, 1)

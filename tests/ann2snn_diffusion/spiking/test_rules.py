@@ -186,3 +186,15 @@ def test_a_rule_that_gives_nothing_or_fails_is_one_line_with_its_place(
             SpikingUNet2DModel.from_unet(unet, SpikeSpec())
     finally:
         to_spiking.register(DownBlock2D, before[DownBlock2D])
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_skip_blocks_take_the_image_as_a_current_and_give_theirs_in_spikes(
+    make_unet: Callable[..., UNet2DModel], signed: bool
+) -> None:
+    unet: Any = SpikingUNet2DModel.from_unet(
+        make_unet(**ARCHITECTURES["skip blocks"]), SpikeSpec(signed_activations=signed)
+    )
+    assert type(unet.down_blocks[0].skip_conv) is nn.Conv2d
+    assert unet.up_blocks[0].skip_conv.neuron.signed is signed
+    assert [name for name in unet.neurons() if "skip_conv" in name] == ["up_blocks.0.skip_conv.neuron"]

@@ -9,7 +9,7 @@ from ann2snn_diffusion.spiking.spec import SpikeSpec
 
 
 def test_a_spec_survives_json() -> None:
-    spec = SpikeSpec(time_steps=3, coding="rate", segments=(0, 7), keep=("conv_out",), doubled=("mid_block",))
+    spec = SpikeSpec(time_steps=3, coding="rate", segments=(-1553.65, 7), keep=("conv_out",), doubled=("mid_block",))
     assert SpikeSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
@@ -27,6 +27,7 @@ def test_a_spec_survives_json() -> None:
         ({"segments": [5]}, "from 0"),
         ({"segments": 5}, "ascending"),
         ({"segments": [0, 50, 50]}, "ascending"),
+        ({"segments": []}, "ascending"),
         ({"coding": "ternary", "signed_activations": False}, "negative digits"),
         ({"guidance": 0}, "above 0"),
         ({"doubled": [3]}, "a list of patterns of module names"),

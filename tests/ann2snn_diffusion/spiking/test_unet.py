@@ -209,3 +209,17 @@ def test_its_own_parameters_are_those_that_the_ann_has_not(unet: UNet2DModel) ->
         weights = snn.ann_state_dict()
         assert list(weights) == [name for name in snn.state_dict() if name in unet.state_dict()]
         assert weights["conv_in.weight"].data_ptr() == snn.conv_in.weight.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (torch.tensor([0, 49, 50, 999]), [0, 0, 1, 2]),
+        (torch.tensor([0.01, 49.9, 50.0, 1348.0]), [0, 0, 1, 2]),
+        (torch.tensor([-1553.6, -0.5, 50.0, 1095.5], dtype=torch.float64), [0, 0, 1, 2]),
+    ],
+)
+def test_segments_are_of_what_the_network_is_told(unet: UNet2DModel, told: Tensor, expected: list[int]) -> None:
+    first = min(0.0, float(told[0]))
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(first, 50, 299.5)))
+    assert spiking.segment_of(told).tolist() == expected

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     PNDMScheduler,
+    ScoreSdeVeScheduler,
     UNet2DModel,
 )
 
@@ -72,3 +74,16 @@ def test_more_steps_than_there_are_timesteps_is_one_line(unet: UNet2DModel) -> N
 def test_a_scheduler_without_clipping_is_drawn_from_without() -> None:
     assert not choose_scheduler(PNDMScheduler(), "ddim").config.clip_sample
     assert choose_scheduler(DDPMScheduler(), "ddim").config.clip_sample
+
+
+@pytest.mark.parametrize("segments", [(-5, 3), (0, 2.5)])
+def test_a_conversion_is_asked_for_segments_in_ddpm_s_timesteps_alone(segments: tuple[float, ...]) -> None:
+    with pytest.raises(SpecError, match="ascending diffusion timesteps from 0"):
+        on_schedule(SpikeSpec(segments=segments), DDPMScheduler())
+
+
+def test_guidance_of_a_segment_goes_where_the_segment_goes() -> None:
+    spec = SpikeSpec(segments=(0, 50, 300), guidance={"segment.300": 0.9})
+    found = on_schedule(spec, ScoreSdeVeScheduler(num_train_timesteps=200))
+    assert found.guidance == {f"segment.{found.segments[2]}": 0.9}
+    assert SpikeSpec.from_dict(json.loads(json.dumps(found.to_dict()))) == found
