@@ -20,7 +20,9 @@ UNEXPECTED = 70
 """Exit code of what nobody foresaw; EX_SOFTWARE of sysexits.h. What a user can mend ends with 1."""
 INTERRUPTED = 130
 """Exit code of what Ctrl-C ended, as of shells: 128 and the signal's number."""
-OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE)
+OF_THE_MACHINE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENAMETOOLONG, errno.ELOOP
+)  # fmt: skip
 OUT_OF_MEMORY = re.compile(r"out of memory|alloc\w* .*memory|not enough memory|Invalid buffer size", re.IGNORECASE)
 BYTES = re.compile(r"(\d+) bytes")
 

@@ -179,10 +179,25 @@ def beside(place: Path, role: str) -> Path:
     Raises:
         OutputError: it is the root of all folders, next to which there is nothing.
     """
+    place = _with_name_of_its_own(place)
+    return place.with_name(f".{place.name}.{role}")
+
+
+def work_beside(output: Path, work: str) -> Path:
+    """``OUTPUT-work``: the folder next to ``output`` that keeps unfinished work.
+
+    Raises:
+        OutputError: it is the root of all folders, next to which there is nothing.
+    """
+    output = _with_name_of_its_own(output)
+    return output.with_name(f"{output.name}-{work}")
+
+
+def _with_name_of_its_own(place: Path) -> Path:
     place = place if place.name not in ("", "..") else place.resolve()
     if not place.name:
         raise OutputError(f"{place} cannot be written; name a folder within it.")
-    return place.with_name(f".{place.name}.{role}")
+    return place
 
 
 def _reason(error: Exception) -> str:

@@ -6,10 +6,22 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
+from ann2snn_diffusion.common.errors import A2SError
+
+
+class ImageSizeError(A2SError):
+    """A network that does not say how large its images are."""
+
 
 def sample_size(unet: UNet2DModel) -> tuple[int, int]:
-    """Height and width in pixels; 32 × 32 where the config leaves them open."""
-    size = unet.config["sample_size"] or 32
+    """Height and width in pixels.
+
+    Raises:
+        ImageSizeError: the config leaves them open.
+    """
+    size = unet.config["sample_size"]
+    if size is None:
+        raise ImageSizeError("The U-Net's config has sample_size = None; set it to the size of its images, such as 32.")
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 

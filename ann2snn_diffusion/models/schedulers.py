@@ -20,6 +20,7 @@ from ann2snn_diffusion.spiking.unet import SourceError
 
 CONFIG = "scheduler_config.json"
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+ABOVE_ZERO = ("clip_sample_range", "dynamic_thresholding_ratio", "sample_max_value")
 DDPM = "ddpm"
 
 
@@ -104,6 +105,8 @@ def _refuse_wrong_types(file: Path, kind: type, config: Mapping[str, Any]) -> No
         fits = isinstance(value, int | float if wanted is float else wanted)
         if not fits or (isinstance(value, bool) and wanted is not bool):
             raise SourceError(f"{file}: {name} = {value!r}: expected a value of type {wanted.__name__}.")
+        if name in ABOVE_ZERO and float(value) <= 0:
+            raise SourceError(f"{file}: {name} = {value!r}: expected a number above 0.")
     betas = config.get("trained_betas")
     if betas is not None and not (isinstance(betas, list) and all(isinstance(beta, float) for beta in betas)):
         raise SourceError(f"{file}: trained_betas = {betas!r}: expected a list of numbers, or null.")

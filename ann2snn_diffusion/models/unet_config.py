@@ -38,8 +38,8 @@ def refuse_wrong_types(file: Path, config: Mapping[str, Any]) -> None:
         least = "from 0" if above is None else "above 0"
         expected = f"{getattr(kind, '__name__', None) or kind}, {least} and at most {LARGEST} where it is a number"
         declared = Setting(name, kind, parameter.default, "", 0, above, LARGEST, expected)
-        if value != parameter.default and not declared.accepts(value):
-            raise SourceError(f"{file}: {name} = {given!r}: expected {expected}.")
+        if value == () or (value != parameter.default and not declared.accepts(value)):
+            raise SourceError(f"{file}: {name} = {given!r}: expected {expected}; of several at least one.")
     embedding = config.get("time_embedding_type", "positional")
     if embedding not in TIME_EMBEDDINGS:
         known = ", ".join(TIME_EMBEDDINGS)

@@ -28,8 +28,8 @@ from ann2snn_diffusion.spiking.coding import level_range
 from ann2snn_diffusion.spiking.surrogate import Surrogate, derivative, spike
 from calibration.levels import level_of
 
-LOOKED_UP_AT_A_TIME = 1 << 18
-"""Charges whose levels a CPU looks up."""
+FIRED_AT_A_TIME = 1 << 18
+"""Neurons, on a CPU."""
 SpikeFunction = Callable[[Tensor, int], Tensor]
 """Spikes of one firing step, {0, 1} or {−1, 0, 1}, of a membrane in units and W_t."""
 
@@ -157,12 +157,12 @@ def charge_of(value: Tensor, unit: Tensor, offset: Tensor) -> Tensor:
 def fired_at_once(value: Tensor, unit: Tensor, offset: Tensor, firing: Firing) -> Tensor:
     """offset + unit · Σ_t W_t·s_t of an unguided neuron, in closed form.
 
-    On a CPU, memory costs more than arithmetic: a table is looked up in so few rows at a time that the copies on the
-    way are small and come from the cache, or at least from memory that was used before.
+    On a CPU memory costs more than arithmetic, so a few rows at a time go all the way, in the cache.
     """
-    charge = charge_of(value, unit, offset)
-    if firing.table is None or charge.is_cuda or torch.compiler.is_compiling():
-        return firing.level(charge).mul_(unit).add_(offset)
-    for rows in charge.split(max(1, LOOKED_UP_AT_A_TIME // max(1, charge[0].numel()))):
-        rows.copy_(firing.level(rows))
-    return charge.mul_(unit).add_(offset)
+    if value.device.type != "cpu" or torch.compiler.is_compiling():
+        return firing.level(charge_of(value, unit, offset)).mul_(unit).add_(offset)
+    output, at_a_time = torch.empty_like(value), max(1, FIRED_AT_A_TIME // max(1, value[:1].numel()))
+    parts = [one.expand(len(value), *one.shape[1:]).split(at_a_time) for one in (output, value, unit, offset)]
+    for fired_rows, rows, units, offsets in zip(*parts, strict=True):
+        torch.add(firing.level(charge_of(rows, units, offsets)).mul_(units), offsets, out=fired_rows)
+    return output

@@ -66,7 +66,8 @@ class SpikeSpec:
         1.0,
         "Factor on the firing condition, or factors by group: all, segment.300, stage.up, kind.attention and the like.",
         above=0,
-        in_words="a factor above 0, or a table of factors above 0 by group",
+        at_most=10,
+        in_words="a factor in (0, 10], or a table of such factors by group",
     )
     keep: tuple[str, ...] = setting((), "Patterns (fnmatch) of module names that stay analog.", in_words=PATTERNS)
     doubled: tuple[str, ...] = setting(

@@ -155,7 +155,7 @@ class SpikingUNet2DModel(UNet2DModel):
         Setting it takes effect in the next forward pass, and is saved with the network.
 
         Raises:
-            SpecError: an unknown group, or a factor that is not above 0.
+            SpecError: an unknown group, or a factor out of (0, 10].
         """
         return self.spec.guidance
 

@@ -22,6 +22,7 @@ from ann2snn_diffusion.common.atomic_output import (
     new_folder,
     refuse_existing,
     refuse_file,
+    work_beside,
 )
 from ann2snn_diffusion.common.digest import digest
 from ann2snn_diffusion.common.errors import A2SError
@@ -165,7 +166,7 @@ def require_teacher(unet: UNet2DModel, ann: UNet2DModel) -> None:
 
 def training_folder(output: Path) -> Path:
     """Where checkpoints, logs and grids of samples are kept while ``output`` is in the making."""
-    return output.with_name(f"{output.name}-training")
+    return work_beside(output, "training")
 
 
 def finetune_to_folder(

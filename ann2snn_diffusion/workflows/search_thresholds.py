@@ -11,7 +11,13 @@ from typing import Any
 from accelerate import PartialState
 from torch import Tensor
 
-from ann2snn_diffusion.common.atomic_output import OutputError, make_folder, new_folder, refuse_existing
+from ann2snn_diffusion.common.atomic_output import (
+    OutputError,
+    make_folder,
+    new_folder,
+    refuse_existing,
+    work_beside,
+)
 from ann2snn_diffusion.common.digest import digest
 from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
@@ -88,7 +94,7 @@ def search_thresholds(
 
 def search_folder(output: Path) -> Path:
     """Where the journal is kept while ``output`` is in the making."""
-    return output.with_name(f"{output.name}-search")
+    return work_beside(output, "search")
 
 
 def search_thresholds_to_folder(

@@ -27,6 +27,10 @@ def raising(error: BaseException) -> Callable[[], None]:
             OSError(errno.ENOSPC, "No space left on device", "/out"),
             "error: /out could not be read or written: No space",
         ),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300),
+            f"error: {'a' * 300} could not be read or written: File name too long",
+        ),
         (MemoryError(), "error: out of memory; ask for less"),
         (ImportError("needs torchsde\n"), "error: a library is missing: needs torchsde"),
     ],

@@ -15,5 +15,5 @@ def test_a_row_tells_key_flag_value_default_and_meaning() -> None:
     meaning = "Ticks of the spiking network, T."
     assert f"| `time_steps` | `--time-steps` | a whole number from 1 to 16 | 4 | {meaning} |" in rows
     assert any(row.startswith("| `use_ema` | `--use-ema`, `--no-use-ema` | true or false | true | ") for row in rows)
-    assert any(row.startswith("| `guidance` | – | a factor above 0, ") for row in rows)
+    assert any(row.startswith("| `guidance` | – | a factor in (0, 10], ") for row in rows)
     assert sum(row.startswith("| `count` | `--count`, `-n` |") for row in rows) == 2

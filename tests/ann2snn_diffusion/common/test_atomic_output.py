@@ -1,10 +1,18 @@
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ann2snn_diffusion.common.atomic_output import REPORT_FILE, OutputError, new_folder, refuse_existing_file
+from ann2snn_diffusion.common.atomic_output import (
+    REPORT_FILE,
+    OutputError,
+    beside,
+    new_folder,
+    refuse_existing_file,
+    work_beside,
+)
 
 
 def test_the_folder_appears_only_when_complete(tmp_path: Path) -> None:
@@ -111,3 +119,15 @@ def test_a_file_is_replaced_by_force_alone_and_nothing_else_in_its_place_ever(tm
     for place, message in {link: "is a link", tmp_path / "pipe.png": "is no file", tmp_path / "folder.png": ""}.items():
         with pytest.raises(OutputError, match=message or "expected a file name"):
             refuse_existing_file(place, force=True)
+
+
+@pytest.mark.parametrize("named", [beside, work_beside])
+def test_next_to_the_root_there_is_nothing(named: Callable[[Path, str], Path]) -> None:
+    with pytest.raises(OutputError, match="name a folder within it"):
+        named(Path("/"), "training")
+
+
+def test_work_lies_next_to_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert work_beside(Path("out"), "training") == Path("out-training")
+    assert work_beside(Path("."), "training") == tmp_path.with_name(f"{tmp_path.name}-training")

@@ -74,6 +74,7 @@ WRONG = {
     "β above 1": ({"beta_end": 2.0}, "do not fall from below 1"),
     "no timesteps": ({"num_train_timesteps": 0}, "works|fall"),
     "prediction_type": ({"prediction_type": "flow"}, "prediction_type = 'flow': expected one of epsilon"),
+    "clipping to nothing": ({"clip_sample_range": -1.0}, r"clip_sample_range = -1\.0: expected a number above 0"),
     "spacing": ({"timestep_spacing": "wide"}, "wide"),
 }
 

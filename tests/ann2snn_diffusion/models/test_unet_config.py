@@ -15,6 +15,7 @@ FILE = Path("unet/config.json")
     ("field", "value"),
     [
         ("act_fn", 0.5), ("freq_shift", ""), ("downsample_padding", 0.5), ("block_out_channels", [8, "x"]),
+        ("block_out_channels", []),
         ("in_channels", 2**70), ("norm_eps", float("nan")), ("sample_size", -1), ("add_attention", "no"),
         ("down_block_types", "DownBlock2D"), ("time_embedding_type", "sinus"), ("time_embedding_type", []),
     ],

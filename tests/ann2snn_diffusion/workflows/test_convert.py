@@ -10,12 +10,14 @@ from safetensors.torch import load_file
 from ann2snn_diffusion import SpikingUNet2DModel
 from ann2snn_diffusion.common.progress import Advance, silent
 from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.diffusion.conditioning import ImageSizeError
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
 from ann2snn_diffusion.models.loading import Source, load_converted
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.workflows.convert import ConversionError, Settings, convert, convert_to_folder
 from ann2snn_diffusion.workflows.result_folder import Writing
+from tests.conftest import build_unet
 
 QUICK = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
 
@@ -68,6 +70,11 @@ def test_a_network_that_is_spiking_already_is_refused_in_one_line(unet: UNet2DMo
     with pytest.raises(ConversionError, match=r"spiking already; pass the ANN .* its `ann\(\)`\.$") as refused:
         convert(SpikingUNet2DModel.from_unet(unet, SpikeSpec()), scheduler)
     assert "\n" not in str(refused.value)
+
+
+def test_a_network_that_does_not_say_how_large_its_images_are_is_refused(scheduler: DDPMScheduler) -> None:
+    with pytest.raises(ImageSizeError, match="sample_size = None; set it"):
+        convert(build_unet(sample_size=None), scheduler)
 
 
 def test_an_ann_whose_own_output_is_not_finite_is_named_before_any_work(
