@@ -26,3 +26,8 @@ def silent(stage: str, steps: int) -> Advance:
     """A `Track` that shows nothing."""
     del stage, steps
     return idle
+
+
+def part_of(name: str, track: Track) -> Track:
+    """``track``, whose stages are those of ``name``."""
+    return lambda stage, steps: track(f"{name}: {stage}", steps)

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ann2snn_diffusion.common.atomic_output import FRONT_FILE, new_folder
-from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.common.progress import Track, part_of, silent
 from ann2snn_diffusion.common.reservation import reserved
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.evaluation.fidelity import fidelity_on, fidelity_states
@@ -109,5 +109,7 @@ def _conversions(
     recording = recorded(source.unet, source.scheduler, settings[0], images, track)
     states = fidelity_states(recording.make(), source.scheduler, settings[0].calibration.seed, track=track)
     for one in settings:
-        unet = calibrated_to(one.calibration.energy or 0, recording, one.calibration, track)
-        yield one, finite(Conversion(unet, fidelity_on(unet, source.scheduler, states, track=track)))
+        energy = one.calibration.energy or 0
+        stages = part_of(f"energy {energy:g}", track)
+        unet = calibrated_to(energy, recording, one.calibration, stages)
+        yield one, finite(Conversion(unet, fidelity_on(unet, source.scheduler, states, track=stages)))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
+from ann2snn_diffusion.common.progress import Advance, silent
 from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.models.loading import Source, load_converted
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
@@ -24,7 +25,14 @@ def source(unet: UNet2DModel, scheduler: DDPMScheduler) -> Source:
 
 def test_each_energy_gives_the_network_that_a_conversion_at_it_gives(source: Source, tmp_path: Path) -> None:
     out = tmp_path / "front"
-    points = front_to_folder(source, out, (0.4, 0.2), settings=SETTINGS, writing=Writing(2, 2))
+    stages: list[str] = []
+
+    def track(stage: str, steps: int) -> Advance:
+        stages.append(stage)
+        return silent(stage, steps)
+
+    points = front_to_folder(source, out, (0.4, 0.2), settings=SETTINGS, writing=Writing(2, 2), track=track)
+    assert {"energy 0.2: sites calibrated", "energy 0.4: sites calibrated"} <= set(stages)
     assert [point.energy for point in points] == [0.2, 0.4]
     assert points[0].report.epsilon_error > points[1].report.epsilon_error
     assert {file.name for file in out.iterdir()} == {
