@@ -23,6 +23,8 @@ from ann2snn_diffusion.common.errors import A2SError, first_line
 from ann2snn_diffusion.training.rollout import Rollout
 from ann2snn_diffusion.training.state_file import load_state, save_state
 
+FIELDS = {"run": dict, "files": dict, "step": int, "seconds": int | float}
+"""Of training.json."""
 ASIDE = "superseded-"
 """Before the name of a checkpoint that a training, resumed from an older one, will write anew."""
 
@@ -118,17 +120,7 @@ def load_checkpoint(
         ResumeError: of another training, of an earlier version, or damaged.
     """
     try:
-        content = json.loads((checkpoint / "training.json").read_text())
-        different = [name for name in identity if content["run"].get(name) != identity[name]]
-        if different:
-            name = different[0]
-            was, now = content["run"].get(name), identity[name]
-            raise ResumeError(f"{checkpoint}: is of another training: {name} was {was!r} and is {now!r}.")
-        if "files" not in content:
-            raise ResumeError(f"{checkpoint}: an earlier version wrote it, with files that may run code; train anew.")
-        for name, expected in content["files"].items():
-            if _hash(checkpoint / name) != expected:
-                raise ValueError(f"{name} is not what training.json says")
+        content = _described(checkpoint, identity)
         index, device = accelerator.process_index, accelerator.device
         state = load_state(checkpoint / "state.safetensors")
         for field in ("step", "seconds"):
@@ -143,6 +135,26 @@ def load_checkpoint(
         return TrainingProgress(state["step"], state["seconds"], rollout)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise ResumeError(f"{checkpoint}: damaged: {first_line(error)}; resume from another.") from error
+
+
+def _described(checkpoint: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What training.json says, once its fields are what they must be, and the files beside it what it says."""
+    content = json.loads((checkpoint / "training.json").read_text())
+    for field, kind in FIELDS.items():
+        value = content.get(field, {})
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"training.json has {field} = {value!r:.60}")
+    different = [name for name in identity if content["run"].get(name) != identity[name]]
+    if different:
+        name = different[0]
+        was, now = content["run"].get(name), identity[name]
+        raise ResumeError(f"{checkpoint}: is of another training: {name} was {was!r} and is {now!r}.")
+    if "files" not in content:
+        raise ResumeError(f"{checkpoint}: an earlier version wrote it, with files that may run code; train anew.")
+    for name in {*content["files"], *(file.name for file in checkpoint.glob("*.safetensors"))}:
+        if _hash(checkpoint / name) != content["files"].get(name):
+            raise ValueError(f"{name} is not what training.json says")
+    return content
 
 
 def set_aside_newer(folder: Path, step: int) -> None:

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from hypothesis import HealthCheck, given, settings
 from torch import nn
 
 from ann2snn_diffusion.training.checkpoint import (
@@ -19,6 +21,7 @@ from ann2snn_diffusion.training.checkpoint import (
     save_checkpoint,
     set_aside_newer,
 )
+from tests.mutations import changes, loaded
 
 LIMIT = 9
 
@@ -63,6 +66,24 @@ def test_parts_and_random_numbers_come_back_to_the_bit(tmp_path: Path) -> None:
     assert torch.equal(into["network"].weight, saved["network"].weight)
     assert torch.equal(into["optimizer"].state_dict()["state"][0]["exp_avg"],
                        saved["optimizer"].state_dict()["state"][0]["exp_avg"])  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(change=changes(["run", "files", "step", "seconds"]))
+def test_whatever_became_of_training_json_it_means_the_same_or_is_refused_by_field(
+    tmp_path: Path, change: tuple[str, Any]
+) -> None:
+    checkpoint, (field, value) = tmp_path / "checkpoint-000005", change
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    file = save(tmp_path, 5) / "training.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    found, line = loaded(lambda: load(checkpoint))
+    assert "\n" not in line
+    if line:
+        meant = {"run": "of another training: model", "files": "not what training.json says"}
+        assert field in line or meant[field] in line
+    else:
+        assert found == TrainingProgress(5, 1.5, None)
 
 
 def test_a_newer_checkpoint_is_set_aside_and_kept_until_its_step_is_reached_again(tmp_path: Path) -> None:
