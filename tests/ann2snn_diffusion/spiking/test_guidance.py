@@ -81,11 +81,11 @@ def test_guidance_is_saved_with_the_model(unet: UNet2DModel, tmp_path: object) -
     [
         ({"segment.5": 0.9}, "segment.5"),
         ({"stage.left": 0.9}, "stage.left"),
-        ({"all": 0}, "above 0"),
-        ({"all": "0.9"}, "above 0"),
-        ({"all": float("nan")}, "above 0"),
-        (float("inf"), "above 0"),
-        (True, "above 0"),
+        ({"all": 0}, r"in \(0, 10\]"),
+        ({"all": "0.9"}, r"in \(0, 10\]"),
+        ({"all": float("nan")}, r"in \(0, 10\]"),
+        (float("inf"), r"in \(0, 10\]"),
+        (True, r"in \(0, 10\]"),
     ],
 )
 def test_unknown_groups_and_impossible_factors_are_refused(unet: UNet2DModel, guidance: object, message: str) -> None:
