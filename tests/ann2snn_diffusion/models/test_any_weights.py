@@ -71,9 +71,8 @@ def test_a_flipped_bit_in_the_header_changes_nothing_or_is_refused(
     look(models / name, name, bytes(flipped))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LOAD)
-@settings(max_examples=8)
+@pytest.mark.parametrize("name", ["ddpm"])
+@settings(max_examples=12)
 @given(data=st.data())
 def test_a_tensor_of_another_shape_or_type_is_refused_by_name_or_the_same(
     models: Path, name: str, data: st.DataObject
