@@ -8,20 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.ann2snn_diffusion.cli.saved_models import link_models, save_models
 from tests.ann2snn_diffusion.cli.test_convert import run
 
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A converted model ``snn`` and its ANN ``ddpm``."""
-    return save_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(autouse=True)
-def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    link_models(folders, tmp_path)
+pytestmark = pytest.mark.usefixtures("beside_models")
 
 
 def images_of(folder: Path) -> dict[str, bytes]:

@@ -4,22 +4,12 @@ from pathlib import Path
 import pytest
 
 from ann2snn_diffusion.common.reservation import reserved
-from tests.ann2snn_diffusion.cli.saved_models import link_models, save_models
 from tests.ann2snn_diffusion.cli.test_convert import run
 
 NOTE = "counted operations × published constants, not measured on hardware"
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A converted model ``snn`` and its ANN ``ddpm``."""
-    return save_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(autouse=True)
-def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    link_models(folders, tmp_path)
+pytestmark = pytest.mark.usefixtures("beside_models")
 
 
 def test_totals_come_first_then_the_five_layers_that_cost_most(

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from ann2snn_diffusion.common.reservation import reserved
-from tests.ann2snn_diffusion.cli.saved_models import link_models, save_models
 
 # A process that a shell starts in the background ignores SIGINT, and its children with it.
 A2S = """
@@ -20,16 +19,7 @@ main()
 """
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A converted model ``snn`` and its ANN ``ddpm``."""
-    return save_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(autouse=True)
-def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    link_models(folders, tmp_path)
+pytestmark = pytest.mark.usefixtures("beside_models")
 
 
 def interrupted(command: str, sign: str) -> tuple[int, str]:
