@@ -1,7 +1,8 @@
 """Relative ε error over spikes per neuron of the bundled model, under every coding: which one to take.
 
 python benchmarks/front.py [--states 176] [-o docs]
-Converts at several energies each, without training, and writes codings.json and codings.png.
+Converts at several energies each, without training, and writes codings.json, a coding at a time, and codings.png.
+A run that was cut off goes on where codings.json ends.
 """
 
 from __future__ import annotations
@@ -37,21 +38,26 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("docs"),
 ) -> None:
     """Convert and measure each case at each energy."""
-    source, fronts = load_source(), {}
+    source, file = load_source(), output / "codings.json"
+    done = json.loads(file.read_text()) if file.exists() else {}
+    fronts = done["fronts"] if done.get("states") == states else {}
     plain = SpikingUNet2DModel.from_unet(source.unet, SpikeSpec())
     judged = fidelity_states(plain, source.scheduler, spec=FIDELITY)
     for case, spec in CASES.items():
+        if case in fronts:
+            continue
         settings = [
             Settings.of(spec, CalibrationSpec(energy=energy, states=states), source.scheduler) for energy in ENERGIES
         ]
         with following() as track:
             recording = recorded(source.unet, source.scheduler, settings[0], None, track)
-            fronts[case] = []
+            front = []
             for one in settings:
                 unet = calibrated_to(one.calibration.energy or 0, recording, one.calibration, track)
-                fronts[case].append(fidelity_on(unet, source.scheduler, judged, FIDELITY).figures())
-        print(case, *(f"{one['spikes_per_neuron']:.2f}: {one['epsilon_error']:.2e}" for one in fronts[case]), sep="  ")
-    (output / "codings.json").write_text(json.dumps(fronts, indent=1) + "\n")
+                front.append(fidelity_on(unet, source.scheduler, judged, FIDELITY).figures())
+        print(case, *(f"{one['spikes_per_neuron']:.2f}: {one['epsilon_error']:.2e}" for one in front), sep="  ")
+        fronts[case] = front
+        file.write_text(json.dumps({"states": states, "seed": 0, "fronts": fronts}, indent=1) + "\n")
     plot(output / "codings.png", fronts)
 
 
