@@ -47,7 +47,8 @@ def main(
         if case in fronts:
             continue
         settings = [
-            Settings.of(spec, CalibrationSpec(energy=energy, states=states), source.scheduler) for energy in ENERGIES
+            Settings.of(spec, CalibrationSpec(energy=energy, states=states), source.unet, source.scheduler)
+            for energy in ENERGIES
         ]
         with following() as track:
             recording = recorded(source.unet, source.scheduler, settings[0], None, track)

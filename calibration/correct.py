@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,47 @@ from torch import Tensor, nn
 LinearMap = nn.Conv2d | nn.Linear
 CHUNK = 2048
 STRENGTHS = (1, 10, 100)
+SUFFICIENT = 1.5
+"""Places for every input of a map, below which a correction cannot be told from chance."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where outputs are looked at, flat over [N, H', W'] or [N, L], ascending, int64.
+
+    Attributes:
+        fit: where a correction is found.
+        held_out: of other inputs, where it is judged.
+    """
+
+    fit: Tensor
+    held_out: Tensor
+
+    @classmethod
+    def drawn(cls, inputs: int, positions: int, count: int, generator: torch.Generator) -> Places:
+        """``count`` of the outputs of N inputs, of ``positions`` each; all of them, where there are no more.
+
+        Three quarters of the inputs are for finding, the others for judging; a single one is for both.
+        """
+        split = max(1, inputs * 3 // 4)
+        fit = _drawn(split * positions, count * 3 // 4, generator)
+        judged = inputs - split
+        return cls(fit, split * positions + _drawn(judged * positions, count // 4, generator) if judged else fit)
+
+    @property
+    def all(self) -> Tensor:
+        """Those of ``fit``, then those of ``held_out``."""
+        return torch.cat([self.fit, self.held_out])
+
+    def suffice(self, layer: LinearMap) -> bool:
+        """Whether a correction of ``layer`` can be found there."""
+        return len(self.fit) >= SUFFICIENT * layer.weight[0].numel()
+
+
+def _drawn(there: int, count: int, generator: torch.Generator) -> Tensor:
+    if there <= count:
+        return torch.arange(there)
+    return torch.randint(there, (count,), generator=generator).sort().values
 
 
 def ridge(gram: Tensor, cross: Tensor, strength: float) -> Tensor:
@@ -19,13 +61,12 @@ def ridge(gram: Tensor, cross: Tensor, strength: float) -> Tensor:
         Δ = (Σ r·xᵀ) (Σ x·xᵀ + λI)⁻¹,    λ = strength · mean diagonal of Σ x·xᵀ
 
     Args:
-        gram: Σ x·xᵀ, [F, F].
+        gram: Σ x·xᵀ, [F, F]; overwritten.
         cross: Σ r·xᵀ, [O, F]; r is the residual: what the map should give minus what it gives.
         strength: relative to the mean diagonal, above 0.
     """
-    penalty = strength * gram.diagonal().mean().clamp(min=1e-12)
-    regularised = gram + penalty * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    return torch.cholesky_solve(cross.T, torch.linalg.cholesky(regularised)).T
+    gram.diagonal().add_(strength * gram.diagonal().mean().clamp(min=1e-12))
+    return torch.cholesky_solve(cross.T, torch.linalg.cholesky(gram)).T
 
 
 @dataclass
@@ -34,64 +75,62 @@ class Moments:
 
     gram: Tensor
     cross: Tensor
-    rows: int
+    rows: int = 0
 
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(self.gram + other.gram, self.cross + other.cross, self.rows + other.rows)
+    @classmethod
+    def none_yet(cls, layer: LinearMap) -> Moments:
+        """Of no rows, float64."""
+        features = layer.weight[0].numel() + 1
+        wide = {"dtype": torch.float64, "device": layer.weight.device}
+        return cls(torch.zeros(features, features, **wide), torch.zeros(len(layer.weight), features, **wide))
+
+    def add(self, inputs: Tensor, residuals: Tensor) -> None:
+        """Rows more, [R, F + 1] and [R, O]."""
+        self.gram += inputs.T @ inputs
+        self.cross += residuals.T @ inputs
+        self.rows += len(inputs)
 
     def solve(self, strength: float) -> Tensor:
         """Δ [O, F + 1], the bias in the last column: weights by ridge on centred sums, the bias carries the means."""
         mean_input, mean_residual = self.gram[:-1, -1] / self.rows, self.cross[:, -1] / self.rows
-        gram = self.gram[:-1, :-1] - self.rows * torch.outer(mean_input, mean_input)
-        weight = ridge(gram, self.cross[:, :-1] - self.rows * torch.outer(mean_residual, mean_input), strength)
+        gram = torch.addr(self.gram[:-1, :-1], mean_input, mean_input, alpha=-self.rows)
+        cross = torch.addr(self.cross[:, :-1], mean_residual, mean_input, alpha=-self.rows)
+        weight = ridge(gram, cross, strength)
         return torch.cat([weight, (mean_residual - weight @ mean_input)[:, None]], dim=1)
-
-    def gain(self, delta: Tensor) -> float:
-        """Σ‖r‖² − Σ‖r − Δx‖²: how much squared residual Δ takes away on these rows."""
-        return (2 * (delta * self.cross).sum() - ((delta @ self.gram) * delta).sum()).item()
 
 
 def correction(
-    layer: LinearMap, received: Tensor, residual: Tensor, strength: float, count: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+    layer: LinearMap, received: Tensor, given: Tensor, wanted: Tensor, places: Places, strength: float
+) -> tuple[Tensor, Tensor] | None:
     """Change of weight and bias that takes a layer's output toward its target on the inputs it really receives.
 
-    Of several ridge strengths the one that helps most on held-out samples is taken; none, where none helps.
+    Of several ridge strengths the one that helps most at held-out places is taken; None, where none helps.
 
     Args:
         layer: a convolution with zero padding and one group, or a linear layer.
         received: its input, [N, C, H, W] or [N, L, C].
-        residual: target minus output, [N, O, H', W'] or [N, L, O].
+        given: its output, [N, O, H', W'] or [N, L, O].
+        wanted: its target at all places, [R, O].
         strength: the least ridge strength that is tried, see `ridge`.
-        count: positions drawn; memory does not grow with N beyond that.
 
     Returns:
         ΔW, shaped as the weight, and Δb [O].
     """
-    if isinstance(layer, nn.Conv2d):
-        pad_down, pad_across = layer.padding
-        received = F.pad(received, (pad_across, pad_across, pad_down, pad_down))  # pyright: ignore[reportArgumentType]
-    split = max(1, len(received) * 3 // 4)
-    fit = _moments(layer, received[:split], residual[:split], count * 3 // 4, generator)
-    held_out = _moments(layer, received[split:], residual[split:], count // 4, generator) if len(received) > 1 else fit
-    strengths = [strength * factor for factor in STRENGTHS]
-    gains = [held_out.gain(fit.solve(each)) for each in strengths]
-    best = max(range(len(gains)), key=gains.__getitem__)
-    delta = (fit + held_out).solve(strengths[best]) if gains[best] > 0 else torch.zeros_like(fit.cross)
+    moments, device = Moments.none_yet(layer), received.device
+    fit, held_out = places.fit.to(device), places.held_out.to(device)
+    for inputs, residuals in _rows(layer, received, given, wanted[: len(fit)], fit):
+        moments.add(inputs, residuals)
+    deltas = torch.stack([moments.solve(strength * factor) for factor in STRENGTHS]).to(received)
+    gains = torch.zeros(len(deltas), dtype=torch.float64, device=device)
+    for inputs, residuals in _rows(layer, received, given, wanted[len(fit) :], held_out):
+        left = residuals - inputs @ deltas.transpose(1, 2)
+        gains += (residuals.square().sum() - left.square().sum((1, 2))).double()
+        moments.add(inputs, residuals)
+    best = int(gains.argmax())
+    if gains[best] <= 0:
+        return None
+    delta = moments.solve(strength * STRENGTHS[best])
     return delta[:, :-1].reshape(layer.weight.shape).to(layer.weight), delta[:, -1].to(layer.weight)
-
-
-def _moments(layer: LinearMap, received: Tensor, residual: Tensor, count: int, generator: torch.Generator) -> Moments:
-    positions = torch.randint(residual.numel() // len(layer.weight), (count,), generator=generator).to(received.device)
-    features = layer.weight[0].numel() + 1
-    gram = torch.zeros(features, features, dtype=torch.float64, device=received.device)
-    cross = torch.zeros(len(layer.weight), features, dtype=torch.float64, device=received.device)
-    for chunk in positions.split(CHUNK):
-        inputs, residuals = _rows(layer, received, residual, chunk)
-        inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
-        gram += inputs.T @ inputs
-        cross += residuals.T @ inputs
-    return Moments(gram, cross, count)
 
 
 def apply_delta(layer: LinearMap, received: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -101,14 +140,36 @@ def apply_delta(layer: LinearMap, received: Tensor, weight: Tensor, bias: Tensor
     return F.conv2d(received, weight, bias, layer.stride, layer.padding, layer.dilation)
 
 
-def _rows(layer: LinearMap, received: Tensor, residual: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs [R, F] and residuals [R, O] at flat output positions."""
+def outputs_at(layer: LinearMap, given: Tensor, places: Tensor) -> Tensor:
+    """Outputs [N, O, H', W'] or [N, L, O] at flat places, [R, O]."""
     if isinstance(layer, nn.Linear):
-        return received.flatten(0, -2)[positions], residual.flatten(0, -2)[positions]
-    height, width = residual.shape[-2:]
-    row = positions // (height * width)
-    down, across = positions // width % height, positions % width
-    return patches(layer, received, row, down, across), residual[row, :, down, across]
+        return given.flatten(0, -2)[places]
+    row, down, across = _unravelled(given, places)
+    return given[row, :, down, across]
+
+
+def _rows(
+    layer: LinearMap, received: Tensor, given: Tensor, wanted: Tensor, places: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs, a 1 appended, [R, F + 1] and residuals [R, O] at places, a few of them at a time."""
+    for chunk, target in zip(places.split(CHUNK), wanted.split(CHUNK), strict=True):
+        inputs = _inputs_at(layer, received, given, chunk)
+        yield F.pad(inputs, (0, 1), value=1.0), target - outputs_at(layer, given, chunk)
+
+
+def _inputs_at(layer: LinearMap, received: Tensor, given: Tensor, places: Tensor) -> Tensor:
+    if isinstance(layer, nn.Linear):
+        return received.flatten(0, -2)[places]
+    row, down, across = _unravelled(given, places)
+    first, last = int(row[0]), int(row[-1])
+    pad_down, pad_across = layer.padding
+    some = F.pad(received[first : last + 1], (pad_across, pad_across, pad_down, pad_down))  # pyright: ignore[reportArgumentType]
+    return patches(layer, some, row - first, down, across)
+
+
+def _unravelled(given: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    height, width = given.shape[-2:]
+    return places // (height * width), places // width % height, places % width
 
 
 def patches(conv: nn.Conv2d, padded: Tensor, row: Tensor, down: Tensor, across: Tensor) -> Tensor:

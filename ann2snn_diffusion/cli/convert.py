@@ -49,7 +49,10 @@ def convert(
     random_init: Annotated[
         bool, typer.Option("--random-init", help="Fresh weights, for a2s finetune --learn all --denoise 1 --data …")
     ] = False,
-    samples: Annotated[int, typer.Option(min=0, help="Images drawn by ANN and SNN for samples.png; 0: none.")] = 8,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=0, help="Images drawn by ANN and SNN for samples.png; 0: none. Default: 8, fewer if large."),
+    ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="All sites, not the five of largest error.")] = False,
@@ -72,6 +75,7 @@ def convert(
     from ann2snn_diffusion.reporting.front_plot import front_table
     from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
+    from ann2snn_diffusion.workflows.calibration_states import MOST_STATES
     from ann2snn_diffusion.workflows.convert import Settings, convert_to_folder
     from ann2snn_diffusion.workflows.front import front_to_folder
     from ann2snn_diffusion.workflows.result_folder import Writing
@@ -87,12 +91,12 @@ def convert(
         ann = with_random_weights(ann, calibration.seed)
     pictures = None
     if images is not None:
-        count, generator = calibration.states, stream("calibration images", calibration.seed)
+        count, generator = calibration.states or MOST_STATES, stream("calibration images", calibration.seed)
         channels, size = ann.unet.config["in_channels"], sample_size(ann.unet)
         pictures, odd = read_images(images, count, channels, size, generator)
         if odd:
             tell(console(quiet), f"{images}: {odd}")
-    written = ", samples.png" if samples else ""
+    written = ", samples.png" if samples != 0 else ""
     writing = Writing(samples, force=force, dtype=dtype)
     if energies:
         with following(quiet) as track:

@@ -31,7 +31,9 @@ def finetune(
         str | None,
         typer.Option("--resume-from-checkpoint", help="latest, or a checkpoint's folder: goes on as if never stopped."),
     ] = None,
-    samples: Annotated[int, typer.Option(min=0, help="Images in each grid; 0: no pictures.")] = 8,
+    samples: Annotated[
+        int | None, typer.Option(min=0, help="Images in each grid; 0: no pictures. Default: 8, fewer if large.")
+    ] = None,
     rules: Rules = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -88,7 +90,7 @@ def finetune(
     print_before_and_after(console(quiet), result.before, result.after)
     tell(
         console(quiet),
-        f"{result_folder}: model, conversion_report.json{', samples.png' if samples else ''}; "
+        f"{result_folder}: model, conversion_report.json{', samples.png' if samples != 0 else ''}; "
         f"{training.steps} steps in {result.seconds:.0f} s; "
         f"checkpoints, TensorBoard logs and grids in {training_folder(result_folder)}",
     )

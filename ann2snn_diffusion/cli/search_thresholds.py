@@ -28,7 +28,10 @@ def search_thresholds(
     data_root: DataRoot = Path("data"),
     features: FeaturesName = None,
     inception_weights: InceptionWeights = None,
-    samples: Annotated[int, typer.Option(min=0, help="Images in each grid; 0: no pictures of samples.")] = 8,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=0, help="Images in each grid; 0: no pictures of samples. Default: 8, fewer if large."),
+    ] = None,
     rules: Rules = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -91,5 +94,5 @@ def search_thresholds(
     tell(
         console(quiet),
         f"{result_folder}: model, threshold_search.json, search.png, trade_off.png"
-        f"{', samples.png' if samples else ''}; journal in {search_folder(result_folder)}",
+        f"{', samples.png' if samples != 0 else ''}; journal in {search_folder(result_folder)}",
     )

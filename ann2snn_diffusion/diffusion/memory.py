@@ -1,4 +1,4 @@
-"""Whether images fit into this machine's memory, said before anything is drawn."""
+"""How much memory images take: said before anything is drawn, and how many pass a network at once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,24 @@ from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.diffusion.conditioning import sample_size
 
 GIB = 2**30
+AT_ONCE = GIB
+"""Bytes of activations that images under way may hold together."""
+MOST_AT_ONCE = 32
+"""Images: more of them pass no faster."""
+UNDER_WAY = 8
+"""Activations of full size that a layer under way holds: inputs that lie side by side, normalised, spiking, outputs."""
+
+
+def bytes_per_image(unet: UNet2DModel) -> int:
+    """About what the network holds of an image that passes it: all skip connections, and the layer under way."""
+    channels, layers = unet.config["block_out_channels"], unet.config["layers_per_block"]
+    skipped = sum((layers + 1) * width / 4**level for level, width in enumerate(channels))
+    return round(4 * prod(sample_size(unet)) * (UNDER_WAY * channels[0] + skipped))
+
+
+def images_at_once(unet: UNet2DModel, held: float = 1) -> int:
+    """How many images pass the network together, each of which holds ``held`` times what a forward pass does."""
+    return max(1, min(MOST_AT_ONCE, int(AT_ONCE / (held * bytes_per_image(unet)))))
 
 
 def require_memory(field: str, count: int, unet: UNet2DModel) -> None:
@@ -19,6 +37,20 @@ def require_memory(field: str, count: int, unet: UNet2DModel) -> None:
     Raises:
         SpecError: names the field, how much memory it asks for, and how much there is.
     """
-    needed, there = 4 * count * unet.config["in_channels"] * prod(sample_size(unet)), psutil.virtual_memory().total
-    expected = f"fewer: these are {needed / GIB:,.0f} GiB of images, and this machine has {there / GIB:,.0f} GiB"
+    _require(field, count, 4 * unet.config["in_channels"] * prod(sample_size(unet)), "images")
+
+
+def require_memory_of_passes(field: str, count: int, unet: UNet2DModel) -> None:
+    """Refuse ``count`` images that are to pass the network side by side, as calibration has them.
+
+    Raises:
+        SpecError: as `require_memory`.
+    """
+    require_memory(field, count, unet)
+    _require(field, count, bytes_per_image(unet), "activations")
+
+
+def _require(field: str, count: int, size: int, what: str) -> None:
+    needed, there = count * size, psutil.virtual_memory().total
+    expected = f"fewer: these are {needed / GIB:,.0f} GiB of {what}, and this machine has {there / GIB:,.0f} GiB"
     require(needed <= there, field, count, expected)

@@ -46,6 +46,10 @@ class NoisyStates:
         labels = None if self.class_labels is None else self.class_labels[rows]
         return NoisyStates(self.states[rows], self.diffusion_timesteps[rows], labels, schedule=self.schedule)
 
+    def split(self, size: int) -> list[NoisyStates]:
+        """All of them, ``size`` at a time."""
+        return [self.part(slice(first, first + size)) for first in range(0, len(self), size)]
+
 
 @dataclass(frozen=True)
 class NoisyImages(NoisyStates):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
+from ann2snn_diffusion.diffusion.memory import images_at_once
 from ann2snn_diffusion.diffusion.noise_levels import sampler_timesteps
 from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noising import noisy
@@ -84,16 +85,15 @@ def record(
     steps: int,
     generator: torch.Generator,
     advance: Callable[[], None] = lambda: None,
-    batch_size: int = 32,
 ) -> Trajectories:
     """Let the ANN sample ``count`` images in ``steps`` steps and keep what it predicted on the way."""
     schedule, starts = noise_schedule(scheduler), sampler_timesteps(scheduler, steps).to(ann.device)
-    state = draw_noise(ann, count, generator) * schedule.prior
+    state, at_once = draw_noise(ann, count, generator) * schedule.prior, images_at_once(ann)
     labels = draw_labels(ann, count, generator)
 
     def predict(states: Tensor, diffusion_timesteps: Tensor) -> Tensor:
         here = NoisyStates(states, diffusion_timesteps, labels, schedule=schedule)
-        batches = [slice(first, first + batch_size) for first in range(0, count, batch_size)]
+        batches = [slice(first, first + at_once) for first in range(0, count, at_once)]
         return torch.cat([ann(*here.arguments(rows)).sample for rows in batches])
 
     images, noises = [], []

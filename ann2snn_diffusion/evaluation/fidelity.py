@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers import UNet2DModel
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.diffusion.conditioning import sample_size
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.evaluation.costs import costs_of
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport, summarise
-from ann2snn_diffusion.evaluation.noise_strata import low_noise_end, noise_strata, strata_bounds
-from ann2snn_diffusion.evaluation.site_statistics import STATES_AT_A_TIME, compare
+from ann2snn_diffusion.evaluation.noise_strata import low_noise_end, noise_strata, relative_error_within, strata_bounds
+from ann2snn_diffusion.evaluation.site_statistics import compare
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 
 LARGEST_PSNR = 100.0
+MOST_STATES, LEAST_STATES = 8, 2
+"""In each noise stratum, unless more or fewer are asked for."""
+FEWER_BEYOND = 64 * 64
+"""Pixels of an image, beyond which fewer of them tell as much."""
 
 
 @dataclass(frozen=True)
 class FidelitySpec:
     """On which states a network is compared with its ANN."""
 
-    states_per_stratum: int = 8
-    """Noisy images in each noise stratum; as many trajectories are recorded."""
+    states_per_stratum: int | None = None
+    """Noisy images in each noise stratum; as many trajectories are recorded. None: 8, or fewer where they are large."""
     sampler_steps: int = 25
     """DDIM steps of the trajectories."""
+
+    def per_stratum(self, unet: UNet2DModel) -> int:
+        """Noisy images of a network in each noise stratum: an error is a mean over their pixels."""
+        few = max(LEAST_STATES, min(MOST_STATES, MOST_STATES * FEWER_BEYOND // prod(sample_size(unet))))
+        return self.states_per_stratum or few
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,7 @@ def fidelity_states(
 ) -> NoisyStates:
     """States of every noise stratum, from the sampling of the ANN behind ``unet``."""
     spec, starts = spec or FidelitySpec(), strata_bounds(scheduler)[:-1]
-    count = spec.states_per_stratum * len(starts)
+    count = spec.per_stratum(unet) * len(starts)
     wanted = StatesSpec(count, starts, per_trajectory=len(starts), sampler_steps=spec.sampler_steps)
     with analog(unet):
         return sampling_states(unet, scheduler, wanted, stream("fidelity", seed), track)
@@ -80,14 +92,14 @@ def fidelity_on(
 ) -> FidelityReport:
     """Compare SNN and ANN at ``states``, at least one of every noise stratum."""
     spec, bounds = spec or FidelitySpec(), strata_bounds(scheduler)
-    advance = track("predictions compared", -(-len(states) // STATES_AT_A_TIME))
-    comparison = compare(unet, scheduler, states, advance)
+    comparison = compare(unet, scheduler, states, track("predictions compared", len(states)))
     costs = costs_of(
         comparison.layout, comparison.counts, comparison.ann_effective, states.diffusion_timesteps, bounds,
         spec.sampler_steps,
     )  # fmt: skip
     strata = noise_strata(comparison, states.diffusion_timesteps, bounds)
-    return summarise(comparison, strata, low_noise_end(scheduler), costs)
+    within = relative_error_within(comparison, states.diffusion_timesteps, bounds)
+    return summarise(comparison, strata, within, low_noise_end(scheduler), costs)
 
 
 def image_distance(first: Tensor, second: Tensor) -> ImageDistance:

@@ -22,6 +22,8 @@ class FidelityReport:
     strata: tuple[NoiseStratum, ...]
     epsilon_error: float
     """Σ(ε_SNN − ε_ANN)² / Σε_ANN² over all diffusion timesteps, each counting the same."""
+    epsilon_error_within: float | None
+    """Half the width of its 95 % interval; None where a stratum has a single state."""
     low_noise_end: int
     """First diffusion timestep that is as noisy as DDPM's 50."""
     epsilon_error_low_noise: float
@@ -53,20 +55,22 @@ class FidelityReport:
             "synapses": [asdict(synapse) for synapse in self.synapses],
             "strata": [asdict(stratum) for stratum in self.strata],
             **self.figures(),
+            "epsilon_error_within": self.epsilon_error_within,
             "cost_table": DEFAULT.name,
             "spike_driven": self.spike_driven,
         }
 
 
 def summarise(
-    comparison: Comparison, strata: tuple[NoiseStratum, ...], low_noise_end: int, costs: Costs
+    comparison: Comparison, strata: tuple[NoiseStratum, ...], within: float | None, low_noise_end: int, costs: Costs
 ) -> FidelityReport:
-    """The report of a comparison whose states were spread over the strata."""
+    """The report of a comparison whose states were spread over the strata; for ``within`` see `FidelityReport`."""
     return FidelityReport(
         sites=comparison.sites,
         costs=costs,
         strata=strata,
         epsilon_error=relative_error(strata),
+        epsilon_error_within=within,
         low_noise_end=low_noise_end,
         epsilon_error_low_noise=relative_error(low_noise(strata, low_noise_end)),
         firing_rate=comparison.firing_rate,

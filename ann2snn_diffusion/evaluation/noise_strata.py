@@ -80,6 +80,23 @@ def relative_error(strata: Sequence[NoiseStratum]) -> float:
     return sum(errors) / max(sum(weights), 1e-12)
 
 
+def relative_error_within(comparison: Comparison, diffusion_timesteps: Tensor, bounds: Sequence[int]) -> float | None:
+    """Half the width of the 95 % interval of `relative_error`, as of a ratio of stratified means (Cochran 1977, §6).
+
+    None where a stratum has a single state.
+    """
+    index, widths = stratum_of(diffusion_timesteps, bounds), torch.tensor(bounds).diff().double()
+    strata = [index == stratum for stratum in range(len(widths))]
+    if any(one.sum() < 2 for one in strata):
+        return None
+    errors, powers = comparison.errors.double(), comparison.powers.double()
+    power = sum(width * powers[one].mean() for width, one in zip(widths, strata, strict=True))
+    error = sum(width * errors[one].mean() for width, one in zip(widths, strata, strict=True))
+    left = errors - error / power * powers
+    variance = sum(width**2 * left[one].var() / one.sum() for width, one in zip(widths, strata, strict=True))
+    return float(1.96 * torch.as_tensor(variance).sqrt() / power)
+
+
 def low_noise(strata: Sequence[NoiseStratum], end: int) -> list[NoiseStratum]:
     """The strata below diffusion timestep ``end``."""
     return [stratum for stratum in strata if stratum.stop <= end]

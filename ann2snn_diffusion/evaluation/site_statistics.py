@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ann2snn_diffusion.common.progress import Advance, idle
+from ann2snn_diffusion.diffusion.memory import images_at_once
 from ann2snn_diffusion.diffusion.noising import predicted_noise
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.network_layout import NetworkLayout, layout_of
@@ -22,7 +23,8 @@ from ann2snn_diffusion.spiking.ticks import value_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.observe import visiting
 
-STATES_AT_A_TIME = 16
+KEPT = 3
+"""Times what passes the network: all values of the ANN are kept until the SNN has its own."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,7 @@ class Comparison:
 
 
 @torch.no_grad()
-def compare(
-    unet: SpikingUNet2DModel, scheduler: Any, states: NoisyStates, advance: Callable[[], None] = lambda: None
-) -> Comparison:
+def compare(unet: SpikingUNet2DModel, scheduler: Any, states: NoisyStates, advance: Advance = idle) -> Comparison:
     """Run the network as SNN and as ANN on N states, a few at a time; ``scheduler`` tells which ε it predicts."""
     neurons = unet.neurons()
     layout = layout_of(unet, states.part(slice(1)))
@@ -81,8 +81,7 @@ def compare(
     comparing = [
         (neuron, partial(_compare, sums[name], expected, counter, name, neuron)) for name, neuron in neurons.items()
     ]
-    for first in range(0, len(states), STATES_AT_A_TIME):
-        some = states.part(slice(first, first + STATES_AT_A_TIME))
+    for some in states.split(images_at_once(unet, KEPT)):
         of_states = (some.states, some.diffusion_timesteps)
         with analog(unet), visiting(after=keeping + zeros.visits()):
             target = predicted_noise(scheduler, unet(*some.arguments()).sample, *of_states)
@@ -90,7 +89,7 @@ def compare(
             predicted = predicted_noise(scheduler, unet(*some.arguments()).sample, *of_states)
         errors.append((predicted - target).square().sum((1, 2, 3)).cpu())
         powers.append(target.square().sum((1, 2, 3)).cpu())
-        advance()
+        advance(sum(map(len, errors)))
     total = {key: sum(site[key] for site in sums.values()) for key in ("spikes", "chances")}
     return Comparison(
         sites=tuple(_site(name, neurons[name], sums[name]) for name in layout.populations),

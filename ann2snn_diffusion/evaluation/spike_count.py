@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ann2snn_diffusion.diffusion.memory import images_at_once
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.fan_out import weighted_count
 from ann2snn_diffusion.evaluation.fired_spikes import Fired, fired_spikes
@@ -22,7 +23,6 @@ from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import visiting
 
-STATES_AT_A_TIME = 16
 SHOWN_NEURONS = 24
 """Neurons of a site whose spikes are kept one by one."""
 
@@ -92,6 +92,6 @@ def count_spikes(unet: SpikingUNet2DModel, layout: NetworkLayout, states: NoisyS
         counter.add(name, neuron, value)
 
     with visiting(after=[(neuron, partial(count, name, neuron)) for name, neuron in unet.neurons().items()]):
-        for first in range(0, len(states), STATES_AT_A_TIME):
-            unet(*states.arguments(slice(first, first + STATES_AT_A_TIME)))
+        for some in states.split(images_at_once(unet)):
+            unet(*some.arguments())
     return counter.counts()

@@ -9,7 +9,7 @@ from rich.table import Table
 from ann2snn_diffusion.evaluation.figures import ANN, SNN, Distribution, Evaluation
 from ann2snn_diffusion.evaluation.spec import COMPARABLE_COUNT
 from ann2snn_diffusion.reporting.costs_table import costs_line
-from ann2snn_diffusion.reporting.fidelity_table import stratum_table
+from ann2snn_diffusion.reporting.fidelity_table import error_line, stratum_table
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
@@ -17,7 +17,7 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     settings, fidelity = evaluation.settings, evaluation.fidelity
     console.print(stratum_table(fidelity))
     console.print(
-        f"relative ε error to the ANN: {fidelity.epsilon_error:.5f} over all diffusion timesteps, "
+        f"relative ε error to the ANN: {error_line(fidelity)} over all diffusion timesteps, "
         f"{fidelity.epsilon_error_low_noise:.5f} below {fidelity.low_noise_end}; "
         f"mean firing rate {fidelity.firing_rate:.3f}\n"
         f"images from equal noise: PSNR {evaluation.images.psnr:.1f} dB, SSIM {evaluation.images.ssim:.3f}",

@@ -31,7 +31,7 @@ def print_conversion(
     console.print(
         f"{len(report.sites)} sites spike{f', {doubled} doubled' if doubled else ''}, "
         f"{spec.coding} coding, T = {spec.time_steps}, {spec.schedule}\n"
-        f"relative ε error to the ANN: {report.epsilon_error:.5f} over all diffusion timesteps, "
+        f"relative ε error to the ANN: {error_line(report)} over all diffusion timesteps, "
         f"{report.epsilon_error_low_noise:.5f} below {report.low_noise_end}\n"
         f"driven by spikes: {report.spike_driven:.2%} of {total / 1e6:.1f} M synaptic operations per image; "
         f"mean firing rate {report.firing_rate:.3f}",
@@ -44,6 +44,12 @@ def print_conversion(
             f"It spends {spent:.3f} of the {energy:g} that it may: all of its digits are in use.",
             soft_wrap=True,
         )
+
+
+def error_line(report: FidelityReport) -> str:
+    """Relative ε error over all diffusion timesteps, with its interval where there is one."""
+    within = "" if report.epsilon_error_within is None else f" ± {report.epsilon_error_within:.5f}"
+    return f"{report.epsilon_error:.5f}{within}"
 
 
 def site_table(report: FidelityReport, coding: str, wide: bool = True, shown: int | None = None) -> Table:

@@ -45,7 +45,12 @@ class CalibrationSpec:
     correction: float = setting(
         1e-3, "Least relative ridge strength of the synapses' correction; 0: leave the weights alone.", at_least=0
     )
-    states: int = setting(352, "Noisy images that are calibrated on, all in memory at once.", at_least=1)
+    states: int | None = setting(
+        None,
+        "Noisy images that are calibrated on, all in memory at once. Default: 352 of 32 × 32 pixels, fewer where they "
+        "are larger, and at least one for each noise segment.",
+        at_least=1,
+    )
     positions: int = setting(1024, "Positions per site and noise segment that thresholds are solved from.", at_least=1)
     sampler_steps: int = setting(
         25, "DDIM steps of the trajectories that the states come from.", at_least=1, at_most=1000

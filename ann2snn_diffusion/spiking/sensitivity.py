@@ -16,12 +16,10 @@ import torch
 from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Advance, idle
-from ann2snn_diffusion.spiking.calibrate import segments_of
+from ann2snn_diffusion.spiking.ann_outputs import Batch, segments_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.observe import sample_of, stacked, visiting
 from calibration.rate_distortion import Sample
-
-STATES_AT_A_TIME = 32
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,10 @@ class Sensitivity:
 
 def measure_sensitivity(
     unet: SpikingUNet2DModel,
-    batch: tuple[Tensor, Tensor, Tensor | None],
+    batch: Batch,
     rows: int,
     generator: torch.Generator,
+    at_a_time: int,
     advance: Advance = idle,
 ) -> Sensitivity:
     """Gains of all sites of ``unet``, which runs as its ANN.
@@ -52,6 +51,7 @@ def measure_sensitivity(
         batch: states x_s [N, C, H, W], diffusion timesteps int64 [N], class labels or None; in every noise segment
             equally many.
         rows: values that are kept of each channel and segment.
+        at_a_time: states that pass the ANN, forth and back, together.
         advance: told of every noise segment.
 
     Raises:
@@ -66,7 +66,7 @@ def measure_sensitivity(
     for index in range(segments):
         mine = (segment == index).nonzero()[:, 0]
         kept: dict[str, list[Sample]] = {name: [] for name in neurons}
-        for part in mine.split(STATES_AT_A_TIME):
+        for part in mine.split(at_a_time):
             found = _vector_jacobian(unet, states[part], diffusion_timesteps[part],
                                      None if labels is None else labels[part], generator)  # fmt: skip
             power[index] += found.epsilon.square().sum() / len(mine)

@@ -15,7 +15,7 @@ from ann2snn_diffusion.common.atomic_output import new_folder
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.common.reservation import reserved
-from ann2snn_diffusion.diffusion.memory import require_memory
+from ann2snn_diffusion.diffusion.memory import require_memory_of_passes
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
@@ -25,8 +25,8 @@ from ann2snn_diffusion.spiking.calibrate import calibrate
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-from ann2snn_diffusion.workflows.calibration_states import calibration_states
-from ann2snn_diffusion.workflows.energy_budget import Recording, calibrated_to, record
+from ann2snn_diffusion.workflows.calibration_states import calibration_states, enough_states
+from ann2snn_diffusion.workflows.energy_budget import Recording, calibrated_to, record, seen_by
 from ann2snn_diffusion.workflows.fitness import ConversionError, on_schedule, refuse_unfit
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, stored_as, write_result
 
@@ -50,17 +50,21 @@ class Settings:
     calibration: CalibrationSpec
 
     @classmethod
-    def of(cls, spec: SpikeSpec | None, calibration: CalibrationSpec | None, scheduler: Any) -> Settings:
-        """Fill in the energy, and what makes spikes worth it, and move noise segments to those of ``scheduler``.
+    def of(
+        cls, spec: SpikeSpec | None, calibration: CalibrationSpec | None, unet: UNet2DModel, scheduler: Any
+    ) -> Settings:
+        """Fill in the energy, what makes spikes worth it, and the states, and move noise segments to a scheduler's own.
 
         Raises:
-            SpecError: an energy beside a spec that it cannot be met with.
+            SpecError: an energy beside a spec that it cannot be met with; more states than memory holds.
         """
         spec, calibration = on_schedule(spec or SpikeSpec(), scheduler), calibration or CalibrationSpec()
         energy = calibration.budget(spec)
         if energy:
             spec = _frugal(spec)
-        return cls(replace(spec, dead_zone=bool(spec.dead_zone)), replace(calibration, energy=energy))
+        states = calibration.states or enough_states(unet, len(spec.segments))
+        require_memory_of_passes("states", states, unet)
+        return cls(replace(spec, dead_zone=bool(spec.dead_zone)), replace(calibration, energy=energy, states=states))
 
 
 def convert(
@@ -92,7 +96,7 @@ def convert(
             finite.
     """
     refuse_unfit(unet, scheduler)
-    settings = Settings.of(spec, calibration, scheduler)
+    settings = Settings.of(spec, calibration, unet, scheduler)
     return _converted(unet, scheduler, settings, images=images, fidelity=fidelity, track=track)
 
 
@@ -119,7 +123,7 @@ def convert_to_folder(
     """
     refuse_unfit(source.unet, source.scheduler)
     refuse_images_of_latents(source, images)
-    settings, writing = Settings.of(spec, calibration, source.scheduler), writing or Writing()
+    settings, writing = Settings.of(spec, calibration, source.unet, source.scheduler), writing or Writing()
     seed = settings.calibration.seed
     with reserved(output), new_folder(output, writing.force, source.folder) as folder:
         conversion = _converted(source.unet, source.scheduler, settings, images=images, track=track)
@@ -172,7 +176,6 @@ def recorded(unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tens
         UnsupportedLayerError, SpecError, ConversionError, CostTableError: see `convert`.
     """
     spec, calibration = settings.spec, settings.calibration
-    require_memory("states", calibration.states, unet)
 
     def draw(count: int) -> NoisyStates:
         wanted, generator = replace(calibration, states=count), stream("calibration", calibration.seed)
@@ -216,11 +219,10 @@ def _least_squares(
     unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tensor | None, track: Track
 ) -> SpikingUNet2DModel:
     spec, calibration = settings.spec, settings.calibration
-    require_memory("states", calibration.states, unet)
     spiking, generator = _uncalibrated(unet, spec), stream("calibration", calibration.seed)
     states = calibration_states(unet, scheduler, spec.segments, calibration, images, generator, track)
-    advance = track("sites calibrated", len(spiking.neurons()))
-    calibrate(spiking, states.arguments(), calibration, generator, advance=advance)
+    seen = seen_by(spiking, states, calibration, track)
+    calibrate(spiking, seen, calibration, generator, advance=track("sites calibrated", len(spiking.neurons())))
     return spiking
 
 

@@ -18,17 +18,20 @@ from torch import Tensor
 from ann2snn_diffusion.common.progress import Track
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
+from ann2snn_diffusion.diffusion.memory import images_at_once
 from ann2snn_diffusion.diffusion.noise_schedule import NoiseSchedule, noise_schedule
 from ann2snn_diffusion.diffusion.noising import image_error_weights
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.cost_tables import CostTable, cost_table
 from ann2snn_diffusion.evaluation.network_layout import NetworkLayout, layout_of
 from ann2snn_diffusion.evaluation.spike_count import count_spikes
+from ann2snn_diffusion.spiking.ann_outputs import SeenStates, seen_states
 from ann2snn_diffusion.spiking.calibrate import calibrate
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
-from ann2snn_diffusion.spiking.sensitivity import measure_sensitivity
+from ann2snn_diffusion.spiking.sensitivity import Sensitivity, measure_sensitivity
 from ann2snn_diffusion.spiking.spike_prices import Plan, Prices, plan_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.workflows.calibration_states import enough_states
 
 COUNTED_SHARE = 8
 """For so many states that are calibrated on there is another that spikes are counted on."""
@@ -38,6 +41,8 @@ CORRECTIONS = 2
 """Of the price, at the most."""
 PROBED_ROWS = 128
 """Values of each channel and noise segment that the price is found from."""
+HELD_FOR_GRADIENTS = 6
+"""Times what a forward pass holds, in a backward pass."""
 MOST_PROBED = 88
 """States of the backward pass."""
 
@@ -56,7 +61,7 @@ class Recording:
     make: Callable[[], SpikingUNet2DModel]
     layout: NetworkLayout
     plan: Plan
-    seen: NoisyStates
+    seen: SeenStates
     held_out: NoisyStates
 
 
@@ -83,16 +88,24 @@ def record(
     bounds = [*schedule.starts(network.spec.segments), last]
     prices = prices_of(layout, network, costs, torch.tensor(bounds).diff() / last)
     prices.require_reach(calibration.energy or 0)
-    count = calibration.states
+    count = calibration.states or enough_states(network, len(network.spec.segments))
     more = max(count // COUNTED_SHARE, len(network.spec.segments))
     drawn = draw(count + more)
     seen, held_out = drawn.part(slice(0, count)), drawn.part(slice(count, count + more))
-    advance = track("sites' sensitivity", len(network.spec.segments))
-    generator = stream("sensitivity", calibration.seed)
-    probed = seen.part(slice(0, min(len(seen), MOST_PROBED)))
-    sensitivity = measure_sensitivity(network, probed.arguments(), PROBED_ROWS, generator, advance)
+    sensitivity = _sensitivity(network, seen.part(slice(0, min(count, MOST_PROBED))), calibration.seed, track)
     plan = plan_of(network, sensitivity, prices, image_error_weights(scheduler, bounds).to(network.device))
-    return Recording(make, layout, plan, seen, held_out)
+    return Recording(make, layout, plan, seen_by(network, seen, calibration, track), held_out)
+
+
+def seen_by(unet: SpikingUNet2DModel, states: NoisyStates, calibration: CalibrationSpec, track: Track) -> SeenStates:
+    """States with what the ANN makes of them, a few at a time."""
+    advance, generator = track("ANN's outputs", len(states)), stream("places", calibration.seed)
+    return seen_states(unet, states.arguments(), calibration, generator, images_at_once(unet), advance)
+
+
+def _sensitivity(unet: SpikingUNet2DModel, states: NoisyStates, seed: int, track: Track) -> Sensitivity:
+    advance, at_once = track("sites' sensitivity", len(unet.spec.segments)), images_at_once(unet, HELD_FOR_GRADIENTS)
+    return measure_sensitivity(unet, states.arguments(), PROBED_ROWS, stream("sensitivity", seed), at_once, advance)
 
 
 def _any_state(unet: SpikingUNet2DModel, schedule: NoiseSchedule) -> NoisyStates:
@@ -109,13 +122,14 @@ def calibrated_to(
         SpecError: the layers that stay analog spend as much.
     """
     aim, analog = energy, recording.plan.prices.analog_share
-    network = _calibrated(aim, recording, calibration, track)
+    network = _calibrated(recording.make(), aim, recording, calibration, track)
     for _ in range(CORRECTIONS):
         spent = energy_share(network, recording)
         if abs(spent / energy - 1) <= TOLERANCE or (spent < energy and aim >= recording.plan.most):
             break
         aim = analog + (aim - analog) * (energy - analog) / max(spent - analog, 1e-9)
-        network = _calibrated(aim, recording, calibration, track)
+        del network  # before there is another
+        network = _calibrated(recording.make(), aim, recording, calibration, track)
     return network
 
 
@@ -145,10 +159,11 @@ def energy_share(unet: SpikingUNet2DModel, recording: Recording) -> float:
     return prices.analog_share + accumulates * prices.of_accumulate
 
 
-def _calibrated(energy: float, recording: Recording, calibration: CalibrationSpec, track: Track) -> SpikingUNet2DModel:
-    network = recording.make()
+def _calibrated(
+    network: SpikingUNet2DModel, energy: float, recording: Recording, calibration: CalibrationSpec, track: Track
+) -> SpikingUNet2DModel:
     advance = track("sites calibrated", len(network.neurons()))
     solve = partial(recording.plan.solve, recording.plan.multiplier(energy))
     generator = stream("calibration", calibration.seed, 1)
-    calibrate(network, recording.seen.arguments(), calibration, generator, solve, advance)
+    calibrate(network, recording.seen, calibration, generator, solve, advance)
     return network

@@ -231,7 +231,7 @@ def _looking(
     """Draws what the network draws now under what teacher and untrained network drew."""
 
     def look(done: int, network: SpikingUNet2DModel) -> None:
-        if writing.samples:
+        if writing.samples != 0:
             drawn = sample_grids({f"SNN, step {done}": network}, converted, writing, spec.seed)
             with picture(working / f"samples-{done:06d}.png") as file:
                 save_grids(file, {**grids, **drawn})

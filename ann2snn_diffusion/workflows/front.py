@@ -77,7 +77,7 @@ def front_to_folder(
     refuse_unfit(source.unet, source.scheduler)
     refuse_images_of_latents(source, images)
     each = [
-        Settings.of(settings.spec, replace(settings.calibration, energy=energy), source.scheduler)
+        Settings.of(settings.spec, replace(settings.calibration, energy=energy), source.unet, source.scheduler)
         for energy in sorted(energies)
     ]
     seed = settings.calibration.seed

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor
 from ann2snn_diffusion.common.atomic_output import REPORT_FILE
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.specs import require
+from ann2snn_diffusion.diffusion.conditioning import sample_size
+from ann2snn_diffusion.diffusion.memory import images_at_once
 from ann2snn_diffusion.diffusion.sampling import Drawing, SamplingError, choose_scheduler, sample
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.loading import Converted, Source
@@ -25,6 +28,9 @@ from ann2snn_diffusion.reporting.model_card import model_card
 from ann2snn_diffusion.reporting.picture import picture
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
+MOST_SHOWN = 8
+FEWER_BEYOND = 64 * 64
+"""Pixels of an image, beyond which fewer of them are shown."""
 DTYPES = ("float32", "float16", "bfloat16")
 LOG = logging.getLogger(__name__)
 
@@ -33,8 +39,8 @@ LOG = logging.getLogger(__name__)
 class Writing:
     """How a result folder is written."""
 
-    samples: int = 8
-    """Images in each grid of samples.png; 0: no pictures of samples."""
+    samples: int | None = None
+    """Images in each grid of samples.png; 0: no pictures of samples; None: 8, or fewer where they are large."""
     sample_steps: int = 25
     """DDIM steps behind each."""
     force: bool = False
@@ -44,6 +50,11 @@ class Writing:
 
     def __post_init__(self) -> None:
         require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
+
+    def shown(self, unet: UNet2DModel) -> int:
+        """Images in each grid of a network's samples."""
+        pixels = prod(sample_size(unet))
+        return max(1, min(MOST_SHOWN, MOST_SHOWN * FEWER_BEYOND // pixels)) if self.samples is None else self.samples
 
 
 def sample_grids(
@@ -56,15 +67,16 @@ def sample_grids(
     Args:
         source: whose scheduler they are drawn by, and whose decoder makes images of them.
     """
-    count, steps = writing.samples, writing.sample_steps
+    count, steps = writing.shown(source.unet), writing.sample_steps
     if not count:
         return {}
     ddim = choose_scheduler(source.scheduler, "ddim")
     steps = min(steps, ddim.config.num_train_timesteps)
-    drawing, grids = Drawing(count, steps, seed, count, decode=source.decoder), {}
+    drawing, grids = Drawing(count, steps, seed, min(count, images_at_once(source.unet)), decode=source.decoder), {}
     for title, network in networks.items():
+        advance = track(f"{count} images, {title}", steps * len(drawing.batches()))
         try:
-            grids[title] = sample(network, ddim, drawing, track(f"{count} images, {title}", steps))
+            grids[title] = sample(network, ddim, drawing, advance)
         except SamplingError as error:
             LOG.warning("no images of %s: %s", title, error)
     return grids

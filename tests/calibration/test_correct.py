@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from calibration.correct import correction, patches, ridge
+from calibration.correct import Places, correction, outputs_at, patches, ridge
 
 
 def test_ridge_without_noise_recovers_the_planted_map(generator: torch.Generator) -> None:
@@ -43,24 +43,40 @@ def test_correction_undoes_a_linear_distortion_of_the_input(generator: torch.Gen
         layer, inputs = nn.Linear(4, 5), torch.randn(8, 36, 4, generator=generator)
     received = 0.8 * inputs
     target = layer(inputs)
-    weight, bias = correction(layer, received, target - layer(received), 1e-8, 1000, generator)
-    layer.weight += weight
-    layer.bias = nn.Parameter(cast(Tensor, layer.bias) + bias)
+    places = Places.drawn(8, 36, 1000, generator)
+    found = correction(layer, received, layer(received), outputs_at(layer, target, places.all), places, 1e-8)
+    assert found is not None
+    layer.weight += found[0]
+    layer.bias = nn.Parameter(cast(Tensor, layer.bias) + found[1])
     torch.testing.assert_close(layer(received), target, rtol=1e-3, atol=1e-3)
 
 
 @torch.no_grad()
 def test_correction_moves_the_bias_by_a_constant_residual_without_shrinking_it(generator: torch.Generator) -> None:
     layer, received = nn.Linear(4, 2), torch.randn(10, 20, 4, generator=generator)
-    residual = torch.tensor([0.5, -1.0]).expand(10, 20, 2)
-    weight, bias = correction(layer, received, residual, 1.0, 200, generator)
-    assert weight.abs().max() < 1e-6
-    torch.testing.assert_close(bias, torch.tensor([0.5, -1.0]))
+    places = Places.drawn(10, 20, 100, generator)
+    wanted = outputs_at(layer, layer(received), places.all) + torch.tensor([0.5, -1.0])
+    found = correction(layer, received, layer(received), wanted, places, 1.0)
+    assert found is not None
+    assert found[0].abs().max() < 1e-6
+    torch.testing.assert_close(found[1], torch.tensor([0.5, -1.0]))
 
 
 @torch.no_grad()
 def test_correction_leaves_a_layer_alone_where_it_could_only_learn_noise(generator: torch.Generator) -> None:
     layer, received = nn.Linear(64, 4), torch.randn(8, 12, 64, generator=generator)
-    weight, bias = correction(layer, received, torch.randn(8, 12, 4, generator=generator), 1e-6, 400, generator)
-    assert weight.abs().max() == 0
-    assert bias.abs().max() == 0
+    places = Places.drawn(8, 12, 400, generator)
+    assert correction(layer, received, layer(received), torch.randn(96, 4, generator=generator), places, 1e-6) is None
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 3, 8, 100])
+def test_places_are_of_inputs_to_find_it_on_and_of_others_to_judge_it_on(
+    generator: torch.Generator, inputs: int
+) -> None:
+    places = Places.drawn(inputs, 25, 400, generator)
+    assert (places.all.diff() >= 0).all() or inputs == 1
+    assert 0 <= places.all.min() <= places.all.max() < 25 * inputs
+    if inputs > 1:
+        assert places.fit.max() // 25 < places.held_out.min() // 25
+    if inputs < 16:
+        assert len(places.fit.unique()) == len(places.fit)  # all there are, each once

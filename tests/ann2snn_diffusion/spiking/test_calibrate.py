@@ -9,6 +9,7 @@ from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noisy_states import spread_over
 from ann2snn_diffusion.diffusion.trajectories import record
+from ann2snn_diffusion.spiking.ann_outputs import seen_states
 from ann2snn_diffusion.spiking.calibrate import calibrate
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
@@ -27,10 +28,19 @@ def states_of(unet: UNet2DModel, seed: int, count: int = 56) -> tuple[Tensor, Te
     return trajectories.states(torch.arange(count) % 8, diffusion_timesteps).states, diffusion_timesteps
 
 
+def calibrated(
+    spiking: SpikingUNet2DModel, unet: UNet2DModel, calibration: CalibrationSpec, seed: int = 0, at_a_time: int = 16
+) -> SpikingUNet2DModel:
+    generator = torch.Generator().manual_seed(seed)
+    seen = seen_states(spiking, (*states_of(unet, 0), None), calibration, generator, at_a_time)
+    calibrate(spiking, seen, calibration, generator)
+    return spiking
+
+
 def error_of(unet: UNet2DModel, spec: dict[str, Any], calibration: CalibrationSpec) -> float:
     """Relative ε error on states that calibration did not see."""
     spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(**spec))
-    calibrate(spiking, (*states_of(unet, 0), None), calibration, torch.Generator().manual_seed(0))
+    calibrated(spiking, unet, calibration)
     with torch.no_grad():
         state, diffusion_timesteps = states_of(unet, 1)
         expected = unet(state, diffusion_timesteps).sample
@@ -72,7 +82,7 @@ def test_the_image_beside_the_spikes_spares_it_their_rounding(unet: UNet2DModel)
         layers[3].weight.fill_(1)
         layers[4].weight[0, :, 1, 1] = signs
     snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(time_steps=2))
-    calibrate(snn, (*states_of(unet, 0), None), CalibrationSpec(), torch.Generator().manual_seed(0))
+    calibrated(snn, unet, CalibrationSpec())
     errors = []
     with torch.no_grad():
         state, diffusion_timesteps = states_of(unet, 1)
@@ -88,15 +98,48 @@ def test_the_same_seed_gives_the_same_network(unet: UNet2DModel) -> None:
     twins = []
     for _ in range(2):
         spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
-        calibrate(spiking, (*states_of(unet, 0), None), CalibrationSpec(), torch.Generator().manual_seed(5))
+        calibrated(spiking, unet, CalibrationSpec(), seed=5)
         twins.append(spiking.state_dict())
     assert all(torch.equal(twins[0][name], twins[1][name]) for name in twins[0])
+
+
+def test_how_many_states_pass_the_ann_together_changes_nothing(unet: UNet2DModel) -> None:
+    spec = CalibrationSpec()
+    few, many = (calibrated(SpikingUNet2DModel.from_unet(unet, SpikeSpec()), unet, spec, 5, size) for size in (3, 56))
+    for name, parameter in few.state_dict().items():
+        torch.testing.assert_close(parameter, many.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_what_is_kept_of_the_ann_is_what_it_gives_there(unet: UNet2DModel) -> None:
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+    states, diffusion_timesteps = states_of(unet, 0)
+    given: list[Tensor] = []
+    hook = unet.conv_out.register_forward_hook(lambda _layer, _input, output: given.append(torch.as_tensor(output)))
+    with torch.no_grad():
+        unet(states, diffusion_timesteps)
+    hook.remove()
+    seen = seen_states(spiking, (states, diffusion_timesteps, None), CalibrationSpec(), torch.Generator(), 5)
+    for rows, target in zip(seen.by_segment(), seen.targets["conv_out"], strict=True):
+        assert target is not None
+        expected = given[0][rows].permute(0, 2, 3, 1).flatten(0, 2)[target.places.all]
+        torch.testing.assert_close(target.output, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_synapse_of_which_too_few_outputs_were_seen_stays_as_it_is(unet: UNet2DModel) -> None:
+    spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0,)))
+    states = tuple(part[:2] for part in states_of(unet, 0))
+    seen = seen_states(spiking, (*states, None), CalibrationSpec(), torch.Generator(), 16)  # pyright: ignore
+    calibrate(spiking, seen, CalibrationSpec(), torch.Generator())
+    corrected = {name for name, layer in spiking.synapses().items() if layer.weight_correction.any()}
+    assert "mid_block.resnets.0.conv1" not in corrected
+    with torch.no_grad():
+        assert torch.isfinite(spiking(*states).sample).all()
 
 
 @torch.no_grad()
 def test_the_ann_s_weights_stay_and_analog_mode_is_bitwise_the_ann(unet: UNet2DModel) -> None:
     spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
-    calibrate(spiking, (*states_of(unet, 0), None), CalibrationSpec(), torch.Generator())
+    calibrated(spiking, unet, CalibrationSpec())
     after = spiking.state_dict()
     assert all(torch.equal(weight, after[name]) for name, weight in unet.state_dict().items())
     sample, diffusion_timestep = torch.randn(3, 1, 8, 8), torch.tensor([0, 40, 900])
@@ -108,9 +151,7 @@ def test_driven_layers_are_corrected_only_where_asked(unet: UNet2DModel) -> None
     corrected = {}
     for strength in (0, 1e-3):
         spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(time_steps=1))
-        calibrate(
-            spiking, (*states_of(unet, 0), None), CalibrationSpec(method="max", correction=strength), torch.Generator()
-        )
+        calibrated(spiking, unet, CalibrationSpec(method="max", correction=strength))
         corrected[strength] = {name for name, layer in spiking.synapses().items() if layer.weight_correction.any()}
     assert not corrected[0]
     assert "conv_out" in corrected[1e-3]
@@ -119,13 +160,11 @@ def test_driven_layers_are_corrected_only_where_asked(unet: UNet2DModel) -> None
 def test_every_site_and_segment_is_set(unet: UNet2DModel) -> None:
     spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
     visited: list[None] = []
+    seen = seen_states(spiking, (*states_of(unet, 0), None), CalibrationSpec(), torch.Generator(), 16)
     calibrate(
-        spiking,
-        (*states_of(unet, 0), None),
-        CalibrationSpec(),
-        torch.Generator(),
+        spiking, seen, CalibrationSpec(), torch.Generator(),
         advance=lambda done=None, figures=None: visited.append(None),
-    )
+    )  # fmt: skip
     assert len(visited) == len(spiking.neurons())
     for name, neuron in spiking.neurons().items():
         assert (neuron.threshold != 1).all(), name
@@ -134,7 +173,7 @@ def test_every_site_and_segment_is_set(unet: UNet2DModel) -> None:
 
 def test_one_threshold_per_tensor_where_asked(unet: UNet2DModel) -> None:
     spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
-    calibrate(spiking, (*states_of(unet, 0), None), CalibrationSpec(per="tensor", method="max"), torch.Generator())
+    calibrated(spiking, unet, CalibrationSpec(per="tensor", method="max"))
     neuron = spiking.get_submodule("conv_out.neuron")
     assert isinstance(neuron, SpikingNeuron)
     assert all(len(row.unique()) == 1 for row in neuron.threshold)
@@ -143,7 +182,9 @@ def test_one_threshold_per_tensor_where_asked(unet: UNet2DModel) -> None:
 def test_a_segment_without_states_is_refused(unet: UNet2DModel) -> None:
     spiking = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0, 400)))
     with pytest.raises(SpecError, match="from diffusion timestep 400"):
-        calibrate(spiking, (torch.randn(2, 1, 8, 8), torch.tensor([1, 2]), None), CalibrationSpec(), torch.Generator())
+        seen_states(
+            spiking, (torch.randn(2, 1, 8, 8), torch.tensor([1, 2]), None), CalibrationSpec(), torch.Generator(), 16
+        )
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ def test_a_gain_is_what_white_noise_in_a_channel_moves_the_output_by(
     timesteps = torch.full((STATES,), 500)
     both = torch.cat([states, states]), torch.cat([torch.zeros_like(timesteps), timesteps]), None
     gains = [
-        measure_sensitivity(snn, both, 16, torch.Generator().manual_seed(seed)).gain[site][1] for seed in range(REPEATS)
+        measure_sensitivity(snn, both, 16, torch.Generator().manual_seed(seed), 32).gain[site][1]
+        for seed in range(REPEATS)
     ]
 
     def disturb(_value: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
@@ -49,7 +50,7 @@ def test_a_gain_is_what_white_noise_in_a_channel_moves_the_output_by(
 
 def test_values_are_those_that_pass_in_the_ann(snn: SpikingUNet2DModel, states: torch.Tensor) -> None:
     timesteps = torch.tensor([0, 100, 200, 400, 500, 600])
-    found = measure_sensitivity(snn, (states, timesteps, None), 16, torch.Generator().manual_seed(0))
+    found = measure_sensitivity(snn, (states, timesteps, None), 16, torch.Generator().manual_seed(0), 32)
     with torch.no_grad(), analog(snn):
         epsilon = snn(states, timesteps).sample
     torch.testing.assert_close(
@@ -62,4 +63,4 @@ def test_values_are_those_that_pass_in_the_ann(snn: SpikingUNet2DModel, states: 
 
 def test_a_segment_without_a_state_is_refused(snn: SpikingUNet2DModel, states: torch.Tensor) -> None:
     with pytest.raises(SpecError, match="the noise segment from diffusion timestep 300"):
-        measure_sensitivity(snn, (states, torch.zeros(STATES, dtype=torch.long), None), 16, torch.Generator())
+        measure_sensitivity(snn, (states, torch.zeros(STATES, dtype=torch.long), None), 16, torch.Generator(), 32)

@@ -105,7 +105,7 @@ def test_the_folder_is_a_pipeline_with_report_card_and_pictures(
     assert step["command"] == "convert"
     assert step["settings"]["calibration"]["seed"] == 3
     assert step["after"]["epsilon_error"] == report.epsilon_error
-    assert SpikeSpec.from_dict(content["spiking"]) == Settings.of(spec, calibration, scheduler).spec
+    assert SpikeSpec.from_dict(content["spiking"]) == Settings.of(spec, calibration, unet, scheduler).spec
     assert content["epsilon_error"] == report.epsilon_error
     assert len(content["sites"]) == len(report.sites)
     energy = report.costs.energy("horowitz-45nm")

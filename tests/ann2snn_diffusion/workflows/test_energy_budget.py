@@ -71,20 +71,20 @@ def test_too_few_states_are_refused_with_the_segment_that_has_none(unet: UNet2DM
     ],
 )
 def test_a_budget_is_the_default_where_the_front_is_known(
-    spec: dict[str, Any], calibration: dict[str, Any], energy: float
+    unet: UNet2DModel, spec: dict[str, Any], calibration: dict[str, Any], energy: float
 ) -> None:
-    settings = Settings.of(SpikeSpec(**spec), CalibrationSpec(**calibration), DDPMScheduler())
+    settings = Settings.of(SpikeSpec(**spec), CalibrationSpec(**calibration), unet, DDPMScheduler())
     assert settings.calibration.energy == energy
     assert settings.spec.dead_zone == bool(energy)
     assert settings.spec.doubled == (("*",) if energy else ())
-    assert Settings.of(settings.spec, settings.calibration, DDPMScheduler()) == settings
+    assert Settings.of(settings.spec, settings.calibration, unet, DDPMScheduler()) == settings
 
 
-def test_a_dead_zone_is_the_default_beside_an_energy_and_can_be_refused() -> None:
+def test_a_dead_zone_is_the_default_beside_an_energy_and_can_be_refused(unet: UNet2DModel) -> None:
     asked = CalibrationSpec(energy=0.3)
-    assert Settings.of(SpikeSpec(), asked, DDPMScheduler()).spec.dead_zone is True
-    assert Settings.of(SpikeSpec(dead_zone=False), asked, DDPMScheduler()).spec.dead_zone is False
-    assert Settings.of(SpikeSpec(), CalibrationSpec(energy=0), DDPMScheduler()).spec.dead_zone is False
+    assert Settings.of(SpikeSpec(), asked, unet, DDPMScheduler()).spec.dead_zone is True
+    assert Settings.of(SpikeSpec(dead_zone=False), asked, unet, DDPMScheduler()).spec.dead_zone is False
+    assert Settings.of(SpikeSpec(), CalibrationSpec(energy=0), unet, DDPMScheduler()).spec.dead_zone is False
 
 
 @pytest.mark.slow
