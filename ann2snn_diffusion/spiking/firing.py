@@ -165,7 +165,7 @@ def fired_at_once(value: Tensor, unit: Tensor, offset: Tensor, firing: Firing) -
         return firing.level(charge_of(value, unit, offset)).mul_(unit).add_(offset)
     order = sorted(range(value.ndim), key=value.stride, reverse=True)
     if order != sorted(order):
-        permuted = fired_at_once(*(one.permute(order) for one in (value, unit, offset)), firing)
+        permuted = fired_at_once(value.permute(order), unit.permute(order), offset.permute(order), firing)
         return permuted.permute([order.index(dim) for dim in range(value.ndim)])
     output = torch.empty_like(value, memory_format=torch.contiguous_format)
     at_a_time = max(1, FIRED_AT_A_TIME // max(1, value[:1].numel()))
