@@ -54,17 +54,23 @@ class Levels:
         return _look_up(self.cost, level - self.lowest)
 
 
-def level_of(charge: Tensor, lowest: int, highest: int, table: Tensor | None = None) -> Tensor:
-    """The level, lowest … highest, of every charge, which is overwritten; NaN of NaN."""
+def level_of(
+    charge: Tensor, lowest: int, highest: int, table: Tensor | None = None, out: Tensor | None = None
+) -> Tensor:
+    """The level, lowest … highest, of every charge, which is overwritten; NaN of NaN.
+
+    Levels of a table go to ``out``, which may be a contiguous ``charge``.
+    """
     if table is None:
         return charge.round_().clamp_(lowest, highest)
     quarter = charge.mul_(QUARTERS).floor_().sub_(QUARTERS * lowest)  # in this order exact
-    return _look_up(table, quarter.clamp_(0, len(table) - 2).nan_to_num_(len(table) - 1))
+    return _look_up(table, quarter.clamp_(0, len(table) - 2).nan_to_num_(len(table) - 1), out)
 
 
-def _look_up(table: Tensor, index: Tensor) -> Tensor:
+def _look_up(table: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
     # Indexing by brackets takes three times as long on a CPU.
-    return table.index_select(0, index.int().flatten()).view_as(index)
+    flat = None if out is None else out.view(-1)
+    return torch.index_select(table, 0, index.int().flatten(), out=flat).view_as(index)
 
 
 def quarters(lowest: int, highest: int) -> Tensor:

@@ -80,9 +80,10 @@ class Firing:
         """g·C_t, in units: the charge from which a spike that weighs W_t is fired."""
         return self.guidance * self.conditions[weight]
 
-    def level(self, charge: Tensor) -> Tensor:
-        """Σ_t W_t·s_t with g = 1, in closed form; ``charge``, in units, is overwritten."""
-        return level_of(charge, *level_range(self.weights, self.signed), self.table)
+    def level(self, charge: Tensor, in_place: bool = False) -> Tensor:
+        """Σ_t W_t·s_t with g = 1, in closed form; ``charge``, in units, is overwritten, if possible by the levels."""
+        out = charge if in_place and self.table is not None and self.table.dtype == charge.dtype else None
+        return level_of(charge, *level_range(self.weights, self.signed), self.table, out)
 
 
 class Step(NamedTuple):
@@ -149,20 +150,27 @@ def fired(charge: Tensor, firing: Firing) -> Tensor:
     return (level if firing.signed else level.add_(0.5)).round_()
 
 
-def charge_of(value: Tensor, unit: Tensor, offset: Tensor) -> Tensor:
+def charge_of(value: Tensor, unit: Tensor, offset: Tensor, out: Tensor | None = None) -> Tensor:
     """(value − offset) / unit, the same to the last bit wherever a neuron is charged once."""
-    return (value - offset).mul_(unit.reciprocal())
+    return torch.sub(value, offset, out=out).mul_(unit.reciprocal())
 
 
 def fired_at_once(value: Tensor, unit: Tensor, offset: Tensor, firing: Firing) -> Tensor:
     """offset + unit · Σ_t W_t·s_t of an unguided neuron, in closed form.
 
-    On a CPU memory costs more than arithmetic, so a few rows at a time go all the way, in the cache.
+    On a CPU memory costs more than arithmetic, so a few rows at a time go all the way, in the cache and in the order
+    in which memory holds them.
     """
     if value.device.type != "cpu" or torch.compiler.is_compiling():
         return firing.level(charge_of(value, unit, offset)).mul_(unit).add_(offset)
-    output, at_a_time = torch.empty_like(value), max(1, FIRED_AT_A_TIME // max(1, value[:1].numel()))
+    order = sorted(range(value.ndim), key=value.stride, reverse=True)
+    if order != sorted(order):
+        permuted = fired_at_once(value.permute(order), unit.permute(order), offset.permute(order), firing)
+        return permuted.permute([order.index(dim) for dim in range(value.ndim)])
+    output = torch.empty_like(value, memory_format=torch.contiguous_format)
+    at_a_time = max(1, FIRED_AT_A_TIME // max(1, value[:1].numel()))
     parts = [one.expand(len(value), *one.shape[1:]).split(at_a_time) for one in (output, value, unit, offset)]
     for fired_rows, rows, units, offsets in zip(*parts, strict=True):
-        torch.add(firing.level(charge_of(rows, units, offsets)).mul_(units), offsets, out=fired_rows)
+        level = firing.level(charge_of(rows, units, offsets, out=fired_rows), in_place=True)
+        torch.add(level.mul_(units), offsets, out=fired_rows)
     return output

@@ -38,7 +38,7 @@ class ForwardPass:
     """What all layers know of one forward pass."""
 
     segment: Tensor | None = None
-    """Noise segment of each batch row, int64 [S·B]; None: one segment for all."""
+    """Noise segment of each batch row, int64 [S·B], or [1] where all rows are in one; None: the network has but one."""
     ticks: int = 1
     """Ticks folded into the batch, [S·B, …] with S = T in the synchronous schedule, else 1; see `ticks`."""
     image: Tensor | None = None

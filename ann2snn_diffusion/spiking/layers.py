@@ -76,11 +76,14 @@ class SpikingOutput(SpikingConv2d):
         forward_pass = current()
         if forward_pass.analog or forward_pass.image is None:
             return output
-        weight, bias = self.weight_correction.flatten(0, 1), self.bias_correction.flatten()
+        segment = forward_pass.segment
+        # Where all rows are in one noise segment, its correction alone is computed.
+        present = slice(None) if segment is None or len(segment) > 1 else segment
+        weight, bias = self.weight_correction[present].flatten(0, 1), self.bias_correction[present].flatten()
         corrections = self._conv_forward(self.received(spikes), weight, bias).unflatten(1, (-1, self.out_channels))
-        if forward_pass.segment is None:
+        if segment is None or len(segment) == 1:
             return output + corrections[:, 0]
-        return output + corrections[torch.arange(output.shape[0], device=output.device), forward_pass.segment]
+        return output + corrections[torch.arange(output.shape[0], device=output.device), segment]
 
     def received(self, spikes: Tensor) -> Tensor:
         """[s, x_t] of all rows, or of the last ones of a pass under way, [B, C + channels of x_t, H, W]."""

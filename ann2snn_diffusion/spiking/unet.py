@@ -201,13 +201,14 @@ class SpikingUNet2DModel(UNet2DModel):
     ) -> UNet2DOutput | tuple[Tensor, ...]:
         """As `UNet2DModel.forward`: the predicted noise [B, C, H, W] for noisy images at a diffusion timestep."""
         batch, as_ann = sample.shape[0], self.mode.analog or self.replica_of_ann
-        steps = torch.as_tensor(timestep, device=sample.device).reshape(-1).expand(batch)
+        told = torch.as_tensor(timestep, device=sample.device).reshape(-1)
+        steps = told.expand(batch)
         ticks = self.spec.time_steps if self.spec.schedule == "synchronous" and not as_ann else 1
         if ticks > 1:
             sample, steps = sample.repeat(ticks, 1, 1, 1), steps.repeat(ticks)
             if class_labels is not None:
                 class_labels = class_labels.repeat(ticks, *[1] * (class_labels.ndim - 1))
-        segment = self.segment_of(steps) if len(self.spec.segments) > 1 else None
+        segment = self.segment_of(told if len(told) == 1 else steps) if len(self.spec.segments) > 1 else None
         with running(ForwardPass(segment, ticks, sample, as_ann, self.mode.listener)):
             (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
         noise = value_of(noise, batch)

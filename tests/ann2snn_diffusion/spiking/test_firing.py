@@ -5,6 +5,8 @@ import torch
 
 from ann2snn_diffusion.spiking.coding import CODINGS, Coding, level_range, step_weights
 from ann2snn_diffusion.spiking.firing import Firing, fired, fired_at_once, spike_train, spike_train_of_increments
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
+from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.surrogate import SURROGATES, Surrogate
 from tests.ann2snn_diffusion.spiking.firings import early
 
@@ -95,3 +97,19 @@ def test_a_synchronous_neuron_equals_a_plain_integrate_and_fire_simulation(gener
             spike = float(membrane >= 1)
             membrane -= spike
             assert fired[tick, column] == spike
+
+
+@pytest.mark.parametrize("dead_zone", [False, True])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_whatever_the_order_in_memory_the_closed_form_gives_the_same_in_the_same_order(
+    order: tuple[int, ...], dead_zone: bool, generator: torch.Generator
+) -> None:
+    neuron = SpikingNeuron(5, True, SpikeSpec(dead_zone=dead_zone, segments=(0,)))
+    value = 2 * torch.randn(3, 5, 4, 6, generator=generator)
+    unit, offset = (torch.rand(rows, 5, 1, 1, generator=generator) + 0.1 for rows in (3, 1))
+    firing = neuron._firing(1.0)
+    permuted = value.permute(order).contiguous().permute([order.index(dim) for dim in range(4)])
+    expected = firing.level((value - offset) * unit.reciprocal()) * unit + offset
+    found = fired_at_once(permuted, unit, offset, firing)
+    assert torch.equal(found, expected)
+    assert found.stride() == permuted.stride()

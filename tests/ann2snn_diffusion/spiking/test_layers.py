@@ -50,3 +50,17 @@ def test_the_output_adds_the_correction_of_each_row_s_noise_segment_to_spikes_an
             torch.testing.assert_close(output[row], expected[0])
     with torch.no_grad(), running(ForwardPass(image=image, analog=True)):
         assert torch.equal(layer(value), conv(value))
+
+
+def test_where_all_rows_are_in_one_noise_segment_its_correction_alone_is_added(generator: torch.Generator) -> None:
+    neuron = SpikingNeuron(4, True, SpikeSpec(segments=(0, 100, 500)))
+    layer = SpikingOutput(nn.Conv2d(4, 2, 3, padding=1), neuron, image_channels=1)
+    for parameter in (layer.weight_correction, layer.bias_correction):
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    value, image = torch.randn(3, 4, 6, 6, generator=generator), torch.randn(3, 1, 6, 6, generator=generator)
+    with torch.no_grad():
+        with running(ForwardPass(segment=torch.tensor([1, 1, 1]), image=image)):
+            each = layer(value)
+        layer.weight_correction[[0, 2]] = torch.nan
+        with running(ForwardPass(segment=torch.tensor([1]), image=image)):
+            torch.testing.assert_close(layer(value), each)

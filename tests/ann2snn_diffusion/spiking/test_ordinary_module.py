@@ -97,3 +97,11 @@ def test_an_exported_program_takes_any_batch(
     for count in (1, 5):
         state, timesteps = torch.randn(count, 1, 8, 8), torch.randint(1000, (count,))
         assert torch.equal(program(state, timesteps).sample, snn(state, timesteps).sample)
+
+
+@torch.no_grad()
+def test_one_diffusion_timestep_gives_what_it_gives_for_every_row(snn: SpikingUNet2DModel, sample: Tensor) -> None:
+    for timestep in (5, 950):
+        each = snn(sample, torch.full((3,), timestep)).sample
+        torch.testing.assert_close(snn(sample, timestep).sample, each, rtol=1e-4, atol=1e-5)
+        snn.guidance = {"segment.500": 1.3} if 500 in snn.spec.segments else 1.3
