@@ -48,6 +48,7 @@ def evaluate(
     from ann2snn_diffusion.models.loading import load_converted
     from ann2snn_diffusion.reporting.evaluation_table import print_evaluation
     from ann2snn_diffusion.reporting.terminal import console, following
+    from ann2snn_diffusion.spiking.folding import require_ann
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.evaluate import evaluate_to_folder
 
@@ -56,6 +57,7 @@ def evaluate(
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder, device)
+    require_ann(converted.unet, "an evaluation")
     bundled = has_bundled_data(converted.name, data, features)
     spec = replace(evaluation, count=evaluation.drawn(bundled, data is not None))
     with following(quiet) as track:

@@ -53,6 +53,7 @@ def finetune(
     from ann2snn_diffusion.models.loading import load_ann, load_converted
     from ann2snn_diffusion.reporting.fidelity_table import print_before_and_after
     from ann2snn_diffusion.reporting.terminal import console, following, tell
+    from ann2snn_diffusion.spiking.folding import require_ann
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.training.checkpoint import checkpoints
     from ann2snn_diffusion.training.loop import Lesson
@@ -64,6 +65,7 @@ def finetune(
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder)
+    require_ann(converted.unet, "fine-tuning")
     ann = converted.unet.ann() if teacher is None else load_ann(teacher)
     images = None
     if data is not None:

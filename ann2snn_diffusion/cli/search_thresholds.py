@@ -58,6 +58,7 @@ def search_thresholds(
     from ann2snn_diffusion.models.loading import load_converted
     from ann2snn_diffusion.reporting.search_table import print_search
     from ann2snn_diffusion.reporting.terminal import console, following, tell
+    from ann2snn_diffusion.spiking.folding import require_ann
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.result_folder import Writing
     from ann2snn_diffusion.workflows.search_thresholds import search_folder, search_thresholds_to_folder
@@ -67,6 +68,7 @@ def search_thresholds(
     if rules is not None:
         load_rules(rules)
     converted = load_converted(folder, device)
+    require_ann(converted.unet, "a search of thresholds")
     unet, measured_on = converted.unet, None
     with following(quiet) as track:
         track = track if process.is_main_process else silent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.diffusion.noising import predicted_noise
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
-from ann2snn_diffusion.evaluation.network_layout import NetworkLayout, layout_of
+from ann2snn_diffusion.evaluation.network_layout import NetworkLayout, footprint, layout_of
 from ann2snn_diffusion.evaluation.spike_count import Counts, SpikeCounter
 from ann2snn_diffusion.evaluation.zero_activations import ZeroCounter
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
@@ -68,24 +68,33 @@ class Comparison:
 
 @torch.no_grad()
 def compare(
-    unet: SpikingUNet2DModel, scheduler: Any, states: NoisyStates, advance: Callable[[], None] = lambda: None
+    unet: SpikingUNet2DModel,
+    scheduler: Any,
+    states: NoisyStates,
+    advance: Callable[[], None] = lambda: None,
+    unfolded: SpikingUNet2DModel | None = None,
 ) -> Comparison:
-    """Run the network as SNN and as ANN on N states, a few at a time; ``scheduler`` tells which ε it predicts."""
-    neurons = unet.neurons()
-    layout = layout_of(unet, states.part(slice(1)))
+    """Run the network as SNN and as ANN on N states, a few at a time.
+
+    Args:
+        scheduler: tells which ε it predicts.
+        unfolded: what ``unet`` was folded from, and runs as the ANN in its place.
+    """
+    neurons, whole = unet.neurons(), unfolded or unet
+    layout = replace(layout_of(whole, states.part(slice(1))), footprint=footprint(unet))
     counter, zeros = SpikeCounter(layout), ZeroCounter(layout)
     sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     errors, powers = [], []
     expected: dict[str, Tensor] = {}
-    keeping = [(neuron, partial(_keep, expected, name)) for name, neuron in neurons.items()]
+    keeping = [(neuron, partial(_keep, expected, name)) for name, neuron in whole.neurons().items()]
     comparing = [
         (neuron, partial(_compare, sums[name], expected, counter, name, neuron)) for name, neuron in neurons.items()
     ]
     for first in range(0, len(states), STATES_AT_A_TIME):
         some = states.part(slice(first, first + STATES_AT_A_TIME))
         of_states = (some.states, some.diffusion_timesteps)
-        with analog(unet), visiting(after=keeping + zeros.visits()):
-            target = predicted_noise(scheduler, unet(*some.arguments()).sample, *of_states)
+        with analog(whole), visiting(after=keeping + zeros.visits()):
+            target = predicted_noise(scheduler, whole(*some.arguments()).sample, *of_states)
         with visiting(after=comparing):
             predicted = predicted_noise(scheduler, unet(*some.arguments()).sample, *of_states)
         errors.append((predicted - target).square().sum((1, 2, 3)).cpu())

@@ -22,6 +22,7 @@ from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.corrected import Corrected
+from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.ticks import value_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
@@ -53,7 +54,9 @@ def calibrate(
 
     Raises:
         SpecError: a noise segment without a state.
+        FoldedError: ``unet`` is folded.
     """
+    require_ann(unet, "calibrate")
     states, diffusion_timesteps, class_labels = batch
     segment = segments_of(unet, diffusion_timesteps)
     calibration = _CalibrationPass(
