@@ -55,10 +55,9 @@ def search_thresholds(
     from ann2snn_diffusion.data.datasets import training_images
     from ann2snn_diffusion.diffusion.conditioning import sample_size
     from ann2snn_diffusion.evaluation.real_data import reference_data
-    from ann2snn_diffusion.models.loading import load_converted
+    from ann2snn_diffusion.models.loading import load_with_ann
     from ann2snn_diffusion.reporting.search_table import print_search
     from ann2snn_diffusion.reporting.terminal import console, following, tell
-    from ann2snn_diffusion.spiking.folding import require_ann
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.result_folder import Writing
     from ann2snn_diffusion.workflows.search_thresholds import search_folder, search_thresholds_to_folder
@@ -67,8 +66,7 @@ def search_thresholds(
     result_folder = output or Path(f"{folder.resolve().name}-guided")
     if rules is not None:
         load_rules(rules)
-    converted = load_converted(folder, device)
-    require_ann(converted.unet, "a search of thresholds")
+    converted = load_with_ann(folder, "a search of thresholds", device)
     unet, measured_on = converted.unet, None
     with following(quiet) as track:
         track = track if process.is_main_process else silent

@@ -12,7 +12,7 @@ from ann2snn_diffusion.evaluation.energy import Energy
 
 
 def costs_to_dict(costs: Costs, table: CostTable) -> dict[str, Any]:
-    """JSON-ready; null where the ANN spends nothing on a layer that the SNN has, and where there was no ANN to count zeros in.
+    """JSON-ready; null where the ANN spends nothing on a layer that the SNN has, or was not there to be counted.
 
     ``neurobench`` holds what NeuroBench (arXiv 2304.04640) counts, under its names.
     """

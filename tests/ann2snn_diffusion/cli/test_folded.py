@@ -36,7 +36,7 @@ def test_convert_writes_one_weight_for_each_synapse_and_says_so() -> None:
 
 def test_sample_draws_it_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "sample", "light", "-n", "3", "--steps", "2") == 0
-    assert "light-samples.png: 3 images of SNN, T = 2; DDIM, 2 steps, seed 0" in " ".join(
+    assert "light-samples.png: 3 images of SNN, T = 2; ddim, 2 steps, seed 0" in " ".join(
         capsys.readouterr().out.split()
     )
 
