@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.search.result import Search
     from ann2snn_diffusion.search.spec import SearchSpec
     from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+    from ann2snn_diffusion.spiking.folding import fold
     from ann2snn_diffusion.spiking.rules import Site, spiking_synapse, to_spiking
     from ann2snn_diffusion.spiking.spec import SpikeSpec
     from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
@@ -46,6 +47,7 @@ HOMES = {
     "ann2snn_diffusion.search.result": ("Search",),
     "ann2snn_diffusion.search.spec": ("SearchSpec",),
     "ann2snn_diffusion.spiking.calibration_spec": ("CalibrationSpec",),
+    "ann2snn_diffusion.spiking.folding": ("fold",),
     "ann2snn_diffusion.spiking.rules": ("Site", "spiking_synapse", "to_spiking"),
     "ann2snn_diffusion.spiking.spec": ("SpikeSpec",),
     "ann2snn_diffusion.spiking.unet": ("SpikingUNet2DModel", "analog"),
@@ -94,6 +96,7 @@ __all__ = [
     "evaluate_to_folder",
     "finetune",
     "finetune_to_folder",
+    "fold",
     "inspect",
     "inspect_to_folder",
     "load_converted",

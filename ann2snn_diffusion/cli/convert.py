@@ -40,6 +40,10 @@ def convert(
             help="Of the weights in the result folder, which are rounded to it: float32, float16 or bfloat16."
         ),
     ] = "float32",
+    folded: Annotated[
+        bool,
+        typer.Option("--folded", help="One weight for each synapse, and no ANN in the result: it can be drawn with."),
+    ] = False,
     rules: Annotated[
         Path | None,
         typer.Option(help="Python file that registers rules of your own; it is run, with all that it does."),
@@ -97,7 +101,7 @@ def convert(
         if odd:
             tell(console(quiet), f"{images}: {odd}")
     written = ", samples.png" if samples != 0 else ""
-    writing = Writing(samples, force=force, dtype=dtype)
+    writing = Writing(samples, force=force, dtype=dtype, folded=folded)
     if energies:
         with following(quiet) as track:
             points = front_to_folder(

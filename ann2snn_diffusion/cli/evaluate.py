@@ -45,7 +45,7 @@ def evaluate(
     from ann2snn_diffusion.common.errors import InterruptionError
     from ann2snn_diffusion.common.progress import silent
     from ann2snn_diffusion.evaluation.real_data import has_bundled_data, reference_data
-    from ann2snn_diffusion.models.loading import load_converted
+    from ann2snn_diffusion.models.loading import load_with_ann
     from ann2snn_diffusion.reporting.evaluation_table import print_evaluation
     from ann2snn_diffusion.reporting.terminal import console, following
     from ann2snn_diffusion.spiking.rules import load_rules
@@ -55,7 +55,7 @@ def evaluate(
     results = output or Path(f"{folder.resolve().name}-evaluation")
     if rules is not None:
         load_rules(rules)
-    converted = load_converted(folder, device)
+    converted = load_with_ann(folder, "an evaluation", device)
     bundled = has_bundled_data(converted.name, data, features)
     spec = replace(evaluation, count=evaluation.drawn(bundled, data is not None))
     with following(quiet) as track:

@@ -52,7 +52,7 @@ def finetune(
     from ann2snn_diffusion.common.progress import silent
     from ann2snn_diffusion.data.datasets import training_images
     from ann2snn_diffusion.diffusion.conditioning import sample_size
-    from ann2snn_diffusion.models.loading import load_ann, load_converted
+    from ann2snn_diffusion.models.loading import load_ann, load_with_ann
     from ann2snn_diffusion.reporting.fidelity_table import print_before_and_after
     from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
@@ -65,7 +65,7 @@ def finetune(
     result_folder = output or Path(f"{folder.resolve().name}-ft")
     if rules is not None:
         load_rules(rules)
-    converted = load_converted(folder)
+    converted = load_with_ann(folder, "fine-tuning")
     ann = converted.unet.ann() if teacher is None else load_ann(teacher)
     images = None
     if data is not None:

@@ -38,7 +38,7 @@ def sample(
     quiet: Quiet = False,
     force: ForceFiles = False,
 ) -> None:
-    """Draw a grid of images with a converted model, and with its ANN from the same noise."""
+    """Draw a grid of images with a converted model, and, unless it is folded, with its ANN from the same noise."""
     from ann2snn_diffusion.cli.device import usable_device
     from ann2snn_diffusion.common.atomic_output import new_file, refuse_existing_file
     from ann2snn_diffusion.common.reservation import reserved
@@ -66,12 +66,15 @@ def sample(
     require_memory("count", count, converted.unet)
     sampler = choose_scheduler(converted.scheduler, scheduler)
     steps = steps or min(50, sampler.config.num_train_timesteps)
-    time_steps = converted.unet.spec.time_steps
-    networks = {"ANN": converted.unet.ann(), f"SNN, T = {time_steps}": converted.unet}
+    networks = {} if converted.unet.folded else {"ANN": converted.unet.ann()}
+    networks[f"SNN, T = {converted.unet.spec.time_steps}"] = converted.unet
     with reserved(picture), new_file(picture) as partial, following(quiet) as track:
         drawing = Drawing(count, steps, seed, batch_size, labels, converted.decoder)
         passes = steps * len(drawing.batches())
         grids = {title: draw(network, sampler, drawing, track(title, passes)) for title, network in networks.items()}
         save_grids(partial, grids, columns=8 if count <= 64 else 16)
     settings = f"{sampler_name(type(sampler))}, {steps} steps, seed {seed}"
-    tell(console(quiet), f"{picture}: {count} images each, {' over '.join(grids)}; {settings}")
+    tell(
+        console(quiet),
+        f"{picture}: {count} images {'each, ' if len(grids) > 1 else 'of '}{' over '.join(grids)}; {settings}",
+    )

@@ -58,7 +58,7 @@ def search_thresholds(
     from ann2snn_diffusion.data.datasets import training_images
     from ann2snn_diffusion.diffusion.conditioning import sample_size
     from ann2snn_diffusion.evaluation.real_data import reference_data
-    from ann2snn_diffusion.models.loading import load_converted
+    from ann2snn_diffusion.models.loading import load_with_ann
     from ann2snn_diffusion.reporting.search_table import print_search
     from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
@@ -69,7 +69,7 @@ def search_thresholds(
     result_folder = output or Path(f"{folder.resolve().name}-guided")
     if rules is not None:
         load_rules(rules)
-    converted = load_converted(folder, device)
+    converted = load_with_ann(folder, "a search of thresholds", device)
     unet, measured_on = converted.unet, None
     with following(quiet) as track:
         track = track if process.is_main_process else silent

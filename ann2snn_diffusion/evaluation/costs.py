@@ -75,9 +75,10 @@ class Costs:
         return sum(synapse.ann_multiply_accumulates for synapse in self.synapses)
 
     @property
-    def ann_effective(self) -> float:
-        """Those of the ANN in int8 that are not by zero."""
-        return sum(synapse.ann_effective for synapse in self.synapses)
+    def ann_effective(self) -> float | None:
+        """Those of the ANN in int8 that are not by zero; None where the ANN was not there."""
+        found = [synapse.ann_effective for synapse in self.synapses]
+        return None if None in found else sum(one or 0.0 for one in found)
 
     @property
     def spikes(self) -> float:
@@ -122,7 +123,7 @@ class Costs:
 def costs_of(
     layout: NetworkLayout,
     counts: Counts,
-    ann_effective: Mapping[str, Tensor],
+    ann_effective: Mapping[str, Tensor] | None,
     diffusion_timesteps: Tensor,
     bounds: Sequence[int],
     sampler_steps: int,
@@ -131,7 +132,7 @@ def costs_of(
 
     Args:
         ann_effective: by synapse, multiply-accumulates of each state that are not by zero, [N]; where there are none
-            of a synapse, it counts as dense.
+            of a synapse, it counts as dense. None: the ANN is gone.
         diffusion_timesteps: of each state, int64 [N]; every stratum needs a state.
         bounds: of the noise strata, see `noise_strata`.
         sampler_steps: forward passes behind an image.
@@ -143,8 +144,7 @@ def costs_of(
     synapses = []
     for synapse in layout.synapses:
         parts = {site: 1 / drives[site] for site in synapse.fan_out}
-        found = ann_effective.get(synapse.name)
-        effective = float(synapse.operations) if found is None else (weights @ found).item()
+        effective = None if ann_effective is None else _effective(synapse, ann_effective.get(synapse.name), weights)
         accumulates = (weights @ counts.accumulates[synapse.name]).item() if parts else 0.0
         received = sum(part * spikes[site] for site, part in parts.items())
         synapses.append(_synapse(synapse, layout, parts, received, accumulates, effective))
@@ -152,6 +152,12 @@ def costs_of(
         sites, tuple(synapses), layout.element_wise, layout.ticks, layout.footprint, sampler_steps, tuple(bounds[:-1]),
         counts.raster,
     )  # fmt: skip
+
+
+def _effective(synapse: Synapse, found: Tensor | None, weights: Tensor) -> float:
+    if not synapse.in_ann:
+        return 0.0
+    return float(synapse.operations) if found is None else (weights @ found).item()
 
 
 def _site(name: str, population: Population, counts: Counts, stratum: Tensor, weights: Tensor) -> SiteSpikes:
@@ -174,7 +180,7 @@ def _synapse(
     parts: Mapping[str, float],
     spikes: float,
     accumulates: float,
-    effective: float,
+    effective: float | None,
 ) -> SynapseReport:
     before = [(layout.populations[site], part) for site, part in parts.items()]
     ticks = layout.ticks if parts else 0
@@ -183,7 +189,7 @@ def _synapse(
         driven_by="spikes" if parts else "analog",
         operations=synapse.operations,
         ann_multiply_accumulates=synapse.operations if synapse.in_ann else 0,
-        ann_effective=effective if synapse.in_ann else 0.0,
+        ann_effective=effective,
         multiply_accumulates=0 if parts else synapse.runs * synapse.operations,
         accumulates=accumulates,
         spikes=spikes,

@@ -12,7 +12,7 @@ from ann2snn_diffusion.evaluation.energy import Energy
 
 
 def costs_to_dict(costs: Costs, table: CostTable) -> dict[str, Any]:
-    """JSON-ready; null where the ANN spends nothing on a layer that the SNN has.
+    """JSON-ready; null where the ANN spends nothing on a layer that the SNN has, or was not there to be counted.
 
     ``neurobench`` holds what NeuroBench (arXiv 2304.04640) counts, under its names.
     """
@@ -42,7 +42,9 @@ def costs_to_dict(costs: Costs, table: CostTable) -> dict[str, Any]:
             "energy_pj_per_image": costs.sampler_steps * energy.snn.synapses,
             "ann_energy_pj_per_image": costs.sampler_steps * energy.ann.synapses,
             "ann_int8_multiply_accumulates": costs.ann_effective,
-            "ann_int8_energy_pj": INT8.multiply_accumulate * costs.ann_effective,
+            "ann_int8_energy_pj": None
+            if costs.ann_effective is None
+            else INT8.multiply_accumulate * costs.ann_effective,
             "neurobench": {
                 "Dense": costs.ann_multiply_accumulates,
                 "Effective_MACs": costs.multiply_accumulates,

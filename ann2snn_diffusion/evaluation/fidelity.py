@@ -61,10 +61,18 @@ def measure_fidelity(
     seed: int = 0,
     spec: FidelitySpec | None = None,
     track: Track = silent,
+    unfolded: SpikingUNet2DModel | None = None,
 ) -> FidelityReport:
-    """Compare SNN and ANN at states of every noise stratum, from the ANN's own sampling."""
-    states = fidelity_states(unet, scheduler, seed, spec, track)
-    return fidelity_on(unet, scheduler, states, spec, track)
+    """Compare SNN and ANN at states of every noise stratum, from the ANN's own sampling.
+
+    Args:
+        unfolded: what ``unet`` was folded from, and has the ANN; None: ``unet`` has it.
+
+    Raises:
+        FoldedError: the ANN is gone.
+    """
+    states = fidelity_states(unfolded or unet, scheduler, seed, spec, track)
+    return fidelity_on(unet, scheduler, states, spec, track, unfolded)
 
 
 def fidelity_states(
@@ -75,11 +83,18 @@ def fidelity_states(
     track: Track = silent,
 ) -> NoisyStates:
     """States of every noise stratum, from the sampling of the ANN behind ``unet``."""
-    spec, starts = spec or FidelitySpec(), strata_bounds(scheduler)[:-1]
-    count = spec.per_stratum(unet) * len(starts)
-    wanted = StatesSpec(count, starts, per_trajectory=len(starts), sampler_steps=spec.sampler_steps)
     with analog(unet):
-        return sampling_states(unet, scheduler, wanted, stream("fidelity", seed), track)
+        return own_states(unet, scheduler, seed, spec, track)
+
+
+def own_states(
+    network: UNet2DModel, scheduler: Any, seed: int = 0, spec: FidelitySpec | None = None, track: Track = silent
+) -> NoisyStates:
+    """States of every noise stratum, from a network's own sampling."""
+    spec, starts = spec or FidelitySpec(), strata_bounds(scheduler)[:-1]
+    count = spec.per_stratum(network) * len(starts)
+    wanted = StatesSpec(count, starts, per_trajectory=len(starts), sampler_steps=spec.sampler_steps)
+    return sampling_states(network, scheduler, wanted, stream("fidelity", seed), track)
 
 
 @torch.no_grad()
@@ -89,10 +104,11 @@ def fidelity_on(
     states: NoisyStates,
     spec: FidelitySpec | None = None,
     track: Track = silent,
+    unfolded: SpikingUNet2DModel | None = None,
 ) -> FidelityReport:
-    """Compare SNN and ANN at ``states``, at least one of every noise stratum."""
+    """Compare SNN and ANN at ``states``, at least one of every noise stratum; see `measure_fidelity`."""
     spec, bounds = spec or FidelitySpec(), strata_bounds(scheduler)
-    comparison = compare(unet, scheduler, states, track("predictions compared", len(states)))
+    comparison = compare(unet, scheduler, states, track("predictions compared", len(states)), unfolded)
     costs = costs_of(
         comparison.layout, comparison.counts, comparison.ann_effective, states.diffusion_timesteps, bounds,
         spec.sampler_steps,

@@ -22,7 +22,7 @@ from ann2snn_diffusion.spiking.corrected import Corrected
 from ann2snn_diffusion.spiking.layers import SpikingAttnProcessor, SpikingOutput
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.rules import named_by
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import visiting
 
 
@@ -79,10 +79,18 @@ def layout_of(unet: SpikingUNet2DModel, state: NoisyStates) -> NetworkLayout:
     ticks = spec.time_steps if spec.schedule == "synchronous" else 1
     survey = _Survey(unet, ticks)
     elements: dict[str, int] = {}
-    with analog(unet), torch.enable_grad(), visiting(after=survey.visits() + element_wise_visits(unet, elements)):
+    with (
+        unet.mode.passing(),
+        torch.enable_grad(),
+        visiting(after=survey.visits() + element_wise_visits(unet, elements)),
+    ):
         unet(*state.arguments())
-    footprint = sum(tensor.numel() * tensor.element_size() for tensor in (*unet.parameters(), *unet.buffers()))
-    return NetworkLayout(tuple(survey.synapses), survey.populations, work_of(elements), ticks, footprint)
+    return NetworkLayout(tuple(survey.synapses), survey.populations, work_of(elements), ticks, footprint(unet))
+
+
+def footprint(unet: SpikingUNet2DModel) -> int:
+    """Bytes of all parameters and buffers, corrections included."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in (*unet.parameters(), *unet.buffers()))
 
 
 class _Survey:
@@ -114,12 +122,13 @@ class _Survey:
         return self.emitted[name]
 
     def _layer(self, name: str, layer: nn.Conv2d | nn.Linear, value: Tensor, output: Tensor) -> Tensor:
-        positions = output[0].numel() // len(layer.weight)
+        weight = layer.in_force()[0][0, :, : layer.in_channels] if isinstance(layer, SpikingOutput) else layer.weight
+        positions = output[0].numel() // len(weight)
         reached = fan_out(layer, value.shape)
         runs = self.ticks if named_by(name, self.unet.spec.keep) else 1
         self.synapses.append(
             Synapse(
-                name, positions * layer.weight.numel(), value[0].numel(), layer.weight.numel(), output[0].numel(),
+                name, positions * weight.numel(), value[0].numel(), weight.numel(), output[0].numel(),
                 self._spikes_at(layer, value, reached), (layer, reached), runs=runs,
             )
         )  # fmt: skip
@@ -156,8 +165,8 @@ class _Survey:
 
 
 def _image_way(name: str, layer: SpikingOutput, value: Tensor, output: Tensor) -> Synapse:
-    beside = layer.weight_correction[0, :, layer.in_channels :]
-    positions, pixels = output[0].numel() // len(layer.weight), value[0].numel() // layer.in_channels
+    beside = layer.in_force()[0][0, :, layer.in_channels :]
+    positions, pixels = output[0].numel() // len(beside), value[0].numel() // layer.in_channels
     return Synapse(
         f"{name}.image", positions * beside.numel(), pixels * beside.shape[1], beside.numel(), output[0].numel(), {},
         in_ann=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.diffusion.memory import images_at_once
 from ann2snn_diffusion.diffusion.noising import predicted_noise
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
-from ann2snn_diffusion.evaluation.network_layout import NetworkLayout, layout_of
+from ann2snn_diffusion.evaluation.network_layout import NetworkLayout, footprint, layout_of
 from ann2snn_diffusion.evaluation.spike_count import Counts, SpikeCounter
 from ann2snn_diffusion.evaluation.zero_activations import ZeroCounter
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
@@ -69,22 +69,33 @@ class Comparison:
 
 
 @torch.no_grad()
-def compare(unet: SpikingUNet2DModel, scheduler: Any, states: NoisyStates, advance: Advance = idle) -> Comparison:
-    """Run the network as SNN and as ANN on N states, a few at a time; ``scheduler`` tells which ε it predicts."""
-    neurons = unet.neurons()
-    layout = layout_of(unet, states.part(slice(1)))
+def compare(
+    unet: SpikingUNet2DModel,
+    scheduler: Any,
+    states: NoisyStates,
+    advance: Advance = idle,
+    unfolded: SpikingUNet2DModel | None = None,
+) -> Comparison:
+    """Run the network as SNN and as ANN on N states, a few at a time.
+
+    Args:
+        scheduler: tells which ε it predicts.
+        unfolded: what ``unet`` was folded from, and runs as the ANN in its place.
+    """
+    neurons, whole = unet.neurons(), unfolded or unet
+    layout = replace(layout_of(whole, states.part(slice(1))), footprint=footprint(unet))
     counter, zeros = SpikeCounter(layout), ZeroCounter(layout)
     sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     errors, powers = [], []
     expected: dict[str, Tensor] = {}
-    keeping = [(neuron, partial(_keep, expected, name)) for name, neuron in neurons.items()]
+    keeping = [(neuron, partial(_keep, expected, name)) for name, neuron in whole.neurons().items()]
     comparing = [
         (neuron, partial(_compare, sums[name], expected, counter, name, neuron)) for name, neuron in neurons.items()
     ]
     for some in states.split(images_at_once(unet, KEPT)):
         of_states = (some.states, some.diffusion_timesteps)
-        with analog(unet), visiting(after=keeping + zeros.visits()):
-            target = predicted_noise(scheduler, unet(*some.arguments()).sample, *of_states)
+        with analog(whole), visiting(after=keeping + zeros.visits()):
+            target = predicted_noise(scheduler, whole(*some.arguments()).sample, *of_states)
         with visiting(after=comparing):
             predicted = predicted_noise(scheduler, unet(*some.arguments()).sample, *of_states)
         errors.append((predicted - target).square().sum((1, 2, 3)).cpu())

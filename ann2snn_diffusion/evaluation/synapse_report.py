@@ -19,7 +19,7 @@ class SynapseReport:
     """Multiply-accumulates if all inputs are dense, padding included."""
     ann_multiply_accumulates: int
     """The same, 0 where the ANN has no such synapse."""
-    ann_effective: float
+    ann_effective: float | None
     """Those of the ANN in int8 that are not by zero; see `zero_activations`."""
     multiply_accumulates: int
     """Of the SNN: what stays analog."""

@@ -17,6 +17,7 @@ from ann2snn_diffusion.models.provenance import Provenance, provenance_in
 from ann2snn_diffusion.models.schedulers import find_scheduler, load_scheduler
 from ann2snn_diffusion.models.unet_config import refuse_wrong_types
 from ann2snn_diffusion.models.weights import load_unet, refuse_not_finite, refuse_whole_numbers
+from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel, architecture
 
 
@@ -117,6 +118,18 @@ def load_converted(folder: Path, device: str = "cpu") -> Converted:
         unet, load_scheduler(folder), name, revision, folder, pipeline=_pipeline(folder), decoder=load_decoder(folder),
         provenance=provenance,
     )  # fmt: skip
+
+
+def load_with_ann(folder: Path, purpose: str, device: str = "cpu") -> Converted:
+    """`load_converted`, for a ``purpose`` that needs the ANN inside.
+
+    Raises:
+        SourceError: see `load_converted`.
+        FoldedError: the network is folded.
+    """
+    converted = load_converted(folder, device)
+    require_ann(converted.unet, purpose)
+    return converted
 
 
 def _pipeline(folder: Path) -> str:

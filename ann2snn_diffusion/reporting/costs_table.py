@@ -58,6 +58,11 @@ def total_lines(costs: Costs) -> list[str]:
 
 def peer_lines(costs: Costs, table: CostTable) -> list[str]:
     """The same ANN in int8 with zeros skipped, beside the SNN by the same and by the chosen table."""
+    if costs.ann_effective is None:
+        return [
+            "folded, without its ANN: counted on states of the SNN's own sampling; what its ANN would cost in int8, "
+            "zeros skipped, could not be counted"
+        ]
     peer, dense = INT8.multiply_accumulate * costs.ann_effective, max(1, costs.ann_multiply_accumulates)
     compared = [f"{joules(costs.energy(one).snn.synapses)} by {one.name}" for one in dict.fromkeys((table, INT8))]
     return [
@@ -75,7 +80,7 @@ def excess_lines(costs: Costs, table: CostTable) -> list[str]:
         for title, (snn, ann) in spent.items()
         if snn > ann > 0
     ]
-    peer, synapses = INT8.multiply_accumulate * costs.ann_effective, energy.snn.synapses
+    peer, synapses = INT8.multiply_accumulate * (costs.ann_effective or 0), energy.snn.synapses
     if synapses > peer > 0:
         found.append(f"The SNN by {table.name} costs {synapses / peer:.2f} times what its ANN costs in int8.")
     dearer = [name for name, one in costs.layers(table).items() if one.share > 1]

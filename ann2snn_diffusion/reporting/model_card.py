@@ -17,7 +17,7 @@ tags: [spiking-neural-network, unconditional-image-generation]
 ---
 # Spiking U-Net at {time_steps} time steps
 
-Converted from `{source}` by ann2snn_diffusion. {coding} coding, {schedule} schedule.{trained}{guided}
+Converted from `{source}` by ann2snn_diffusion. {coding} coding, {schedule} schedule.{trained}{guided}{folded}
 
 | measured on sampling states that nothing was fitted to | |
 |---|---|
@@ -48,6 +48,10 @@ from diffusers import {pipeline}
 OURS = """from ann2snn_diffusion import UNetPipeline
 
 UNetPipeline.from_pretrained("."){call}.images[0]  # in this folder"""
+FOLDED = """
+
+Folded: one weight for each synapse, the ANN's with the correction added. The ANN is not in this folder; the figures are
+the folded network's, measured beside its ANN before that was left out."""
 STEPS = {
     "DDPMPipeline": 1000, "DDIMPipeline": 50, "LDMPipeline": 50, "ScoreSdeVePipeline": 2000,
     "ConsistencyModelPipeline": 1,
@@ -67,6 +71,7 @@ def model_card(converted: Converted, report: FidelityReport, pipeline: str) -> s
         snippet=_snippet(converted, pipeline),
         trained="".join(trained),
         guided=f" Threshold guidance: {', '.join(factors)}." if factors else "",
+        folded=FOLDED if converted.unet.folded else "",
         time_steps=spec.time_steps,
         coding=spec.coding.capitalize(),
         schedule=spec.schedule,

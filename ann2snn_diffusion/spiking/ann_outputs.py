@@ -17,6 +17,7 @@ from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.corrected import Corrected, Correction
+from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.correct import Places, outputs_at
 from calibration.observe import visiting
@@ -102,7 +103,9 @@ def seen_states(
 
     Raises:
         SpecError: a noise segment without a state.
+        FoldedError: there is no ANN behind ``unet``.
     """
+    require_ann(unet, "calibrate")
     segment = segments_of(unet, batch[1])
     asked = _Asked(segment, spec, generator, targets={})
     layers = unet.synapses().items() if spec.correction else ()

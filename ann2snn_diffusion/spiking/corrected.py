@@ -1,6 +1,7 @@
 """Weights that receive spikes: the ANN's own, and beside them a correction.
 
 Whatever calibration and training change of a weight stands beside it: analog, the network stays the ANN to the bit.
+Folded, a layer has the sum of the two and no more.
 """
 
 from __future__ import annotations
@@ -45,12 +46,15 @@ class Corrected(nn.Module):
     """What all such layers share; a base class beside the stock layer's.
 
     Attributes:
-        weight, bias: the ANN's own.
-        weight_correction, bias_correction: what calibration and training add to ``weight`` and ``bias``; 0 at first.
+        weight, bias: the ANN's own; once folded, with the correction in them.
+        weight_correction, bias_correction: what calibration and training add to ``weight`` and ``bias``; 0 at first,
+            no parameters any more once folded.
+        folded: whether weight and correction have become one.
     """
 
     weight: Tensor
     bias: Tensor | None
+    folded = False
 
     own_parameters = ("weight_correction", "bias_correction")
     """The parameters that the ANN has not."""
@@ -88,10 +92,19 @@ class Corrected(nn.Module):
 
     def in_force(self) -> tuple[Tensor, Tensor | None]:
         """The weight and bias in force: the ANN's own, plus the correction unless the network runs as the ANN."""
-        if current().analog:
+        if self.folded or current().analog:
             return self.weight, self.bias
         bias = None if self.bias is None or self.bias_correction is None else self.bias + self.bias_correction
         return self.weight + self.weight_correction, bias
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Make the weight in force the layer's only one, in place: neither correction nor the ANN's weight is left."""
+        weight, bias = self.in_force()
+        self.weight, self.bias = nn.Parameter(weight), None if bias is None else nn.Parameter(bias)
+        self.register_parameter("weight_correction", None)
+        self.register_parameter("bias_correction", None)
+        self.folded = True
 
     def _adopt(self, layer: LinearMap) -> None:
         """Take over the parameters of the ANN's layer, with no correction yet."""

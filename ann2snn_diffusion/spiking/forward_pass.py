@@ -66,6 +66,15 @@ class Mode(threading.local):
         self.analog = False
         self.listener: Listener | None = None
 
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Neurons pass their input through, inside the ``with`` block."""
+        before, self.analog = self.analog, True
+        try:
+            yield
+        finally:
+            self.analog = before
+
     def __reduce__(self) -> tuple[type[Mode], tuple[()]]:
         return Mode, ()
 

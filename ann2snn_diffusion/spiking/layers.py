@@ -51,6 +51,7 @@ class SpikingOutput(SpikingConv2d):
     Attributes:
         weight_correction: ΔW, [segments, O, C + channels of x_t, kh, kw]; 0 at first.
         bias_correction: Δb, [segments, O].
+        weight, bias: W and b; once folded [W, 0] + ΔW and b + Δb, of their shapes.
     """
 
     stored_as = torch.float32
@@ -72,18 +73,31 @@ class SpikingOutput(SpikingConv2d):
     def forward(self, input: Tensor) -> Tensor:
         """[S·B, C, H, W] → [S·B, O, H, W]."""
         spikes = self.neuron(input)
+        if self.folded:
+            return self._by_segment(spikes, *self.in_force())
         output = self._conv_forward(spikes, self.weight, self.bias)
-        forward_pass = current()
-        if forward_pass.analog or forward_pass.image is None:
+        if current().analog or current().image is None:
             return output
-        segment = forward_pass.segment
-        # Where all rows are in one noise segment, its correction alone is computed.
+        return output + self._by_segment(spikes, self.weight_correction, self.bias_correction)
+
+    def in_force(self) -> tuple[Tensor, Tensor]:
+        """The weight and bias of all noise segments, shaped as the corrections are."""
+        assert self.bias is not None
+        if self.folded:
+            return self.weight, self.bias
+        beside = self.weight_correction.shape[2] - self.in_channels
+        return F.pad(self.weight, (0, 0, 0, 0, 0, beside)) + self.weight_correction, self.bias + self.bias_correction
+
+    def _by_segment(self, spikes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """What [s, x_t] of each row gives by the weight and bias of its noise segment."""
+        segment = current().segment
+        # Where all rows are in one noise segment, that alone is computed.
         present = slice(None) if segment is None or len(segment) > 1 else segment
-        weight, bias = self.weight_correction[present].flatten(0, 1), self.bias_correction[present].flatten()
-        corrections = self._conv_forward(self.received(spikes), weight, bias).unflatten(1, (-1, self.out_channels))
+        given = self._conv_forward(self.received(spikes), weight[present].flatten(0, 1), bias[present].flatten())
+        given = given.unflatten(1, (-1, self.out_channels))
         if segment is None or len(segment) == 1:
-            return output + corrections[:, 0]
-        return output + corrections[torch.arange(output.shape[0], device=output.device), segment]
+            return given[:, 0]
+        return given[torch.arange(given.shape[0], device=given.device), segment]
 
     def received(self, spikes: Tensor) -> Tensor:
         """[s, x_t] of all rows, or of the last ones of a pass under way, [B, C + channels of x_t, H, W]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +17,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ann2snn_diffusion.common.errors import A2SError, first_line
+from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.corrected import Corrected
+from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.forward_pass import ForwardPass, Listener, Measure, Mode, checkpoint, running
 from ann2snn_diffusion.spiking.guidance import Guidance, factors
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
@@ -42,10 +44,11 @@ class SpikingUNet2DModel(UNet2DModel):
     Args:
         spiking: a SpikeSpec as a dictionary, as `SpikeSpec.to_dict` gives it; part of config.json.
         converted_from: ``source`` and ``revision`` of the ANN, as far as they are known.
+        folded: each synapse has one weight, and the ANN is gone; see `fold`.
         **unet: UNet2DModel's own arguments.
 
     Raises:
-        SpecError: invalid ``spiking``.
+        SpecError: invalid ``spiking`` or ``folded``.
         UnsupportedLayerError: a layer without a rule.
     """
 
@@ -53,16 +56,24 @@ class SpikingUNet2DModel(UNet2DModel):
     __module__ = "ann2snn_diffusion"
 
     def __init__(
-        self, *, spiking: Mapping[str, Any], converted_from: Mapping[str, Any] | None = None, **unet: Any
+        self,
+        *,
+        spiking: Mapping[str, Any],
+        converted_from: Mapping[str, Any] | None = None,
+        folded: bool = False,
+        **unet: Any,
     ) -> None:
         super().__init__(**unet)
-        self.register_to_config(converted_from=converted_from)
+        require(isinstance(folded, bool), "folded", folded, "true or false")
+        self.register_to_config(converted_from=converted_from, folded=folded)
         self.spec = SpikeSpec.from_dict(spiking)
         self.mode = Mode()
         self.replica_of_ann = False
         self._refuse_idle_patterns()
         to_spiking(self, Site(self.spec))
         self._refuse_idle_doubling()
+        for layer in self.synapses().values() if folded else ():
+            layer.fold()
         self.guidance = self.spec.guidance
 
     # diffusers reads the names of a config's fields off this signature.
@@ -71,6 +82,7 @@ class SpikingUNet2DModel(UNet2DModel):
             *inspect.signature(UNet2DModel.__init__).parameters.values(),
             inspect.Parameter("spiking", inspect.Parameter.KEYWORD_ONLY),
             inspect.Parameter("converted_from", inspect.Parameter.KEYWORD_ONLY, default=None),
+            inspect.Parameter("folded", inspect.Parameter.KEYWORD_ONLY, default=False),
         ]
     )
 
@@ -113,15 +125,29 @@ class SpikingUNet2DModel(UNet2DModel):
         nn.Module.to(spiking, unet.device, unet.dtype)
         return spiking.train(unet.training)
 
+    @property
+    def folded(self) -> bool:
+        """Whether each synapse has one weight, and the ANN is gone; see `fold`."""
+        return self.config["folded"]
+
     def ann(self) -> UNet2DModel:
-        """The ANN that this network was converted from, bitwise, as a network of its own."""
-        ann = UNet2DModel(**architecture(self))
-        ann.load_state_dict(self.ann_state_dict())
+        """The ANN that this network was converted from, bitwise, as a network of its own.
+
+        Raises:
+            FoldedError: the network is folded.
+        """
+        weights, ann = self.ann_state_dict(), UNet2DModel(**architecture(self))
+        ann.load_state_dict(weights)
         nn.Module.to(ann, self.device, self.dtype)
         return ann.train(self.training)
 
     def ann_state_dict(self) -> dict[str, Tensor]:
-        """The ANN's part of the state_dict: what `ann` would have in its own, not copied."""
+        """The ANN's part of the state_dict: what `ann` would have in its own, not copied.
+
+        Raises:
+            FoldedError: the network is folded.
+        """
+        require_ann(self, "ann()")
         own = self.own_parameters()
         return {name: tensor for name, tensor in self.state_dict().items() if name not in own}
 
@@ -142,11 +168,12 @@ class SpikingUNet2DModel(UNet2DModel):
         """
         if spec == self.spec:
             return self
-        network = type(self).from_unet(self.ann(), spec)
+        config = {name: self.config[name] for name in ("converted_from", "folded")}
+        network = type(self)(spiking=spec.to_dict(), **config, **architecture(self))
         # Only leaks and amplitudes can be missing, or left over.
         network.load_state_dict(self.state_dict(), strict=False)
-        network.register_to_config(converted_from=self.config["converted_from"])
-        return network
+        nn.Module.to(network, self.device, self.dtype)
+        return network.train(self.training)
 
     @property
     def guidance(self) -> Guidance:
@@ -233,21 +260,20 @@ def analog(network: nn.Module) -> Iterator[None]:
 
     Raises:
         TypeError: there is no SpikingUNet2DModel in ``network``.
+        FoldedError: a folded one is.
     """
-    modes = [module.mode for module in network.modules() if isinstance(module, SpikingUNet2DModel)]
-    if not modes:
+    spiking = [module for module in network.modules() if isinstance(module, SpikingUNet2DModel)]
+    if not spiking:
         raise TypeError(
             f"analog: expected a SpikingUNet2DModel, or a module that holds one, got a {type(network).__name__}; "
             "call other modules inside `running(ForwardPass(analog=True))`."
         )
-    before = [mode.analog for mode in modes]
-    for mode in modes:
-        mode.analog = True
-    try:
+    for unet in spiking:
+        require_ann(unet, "analog(…)")
+    with ExitStack() as stack:
+        for unet in spiking:
+            stack.enter_context(unet.mode.passing())
         yield
-    finally:
-        for mode, was_analog in zip(modes, before, strict=True):
-            mode.analog = was_analog
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from ann2snn_diffusion.models.loading import Converted, Source
 from ann2snn_diffusion.models.provenance import entry
 from ann2snn_diffusion.spiking.calibrate import calibrate
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+from ann2snn_diffusion.spiking.folding import fold
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.calibration_states import calibration_states, enough_states
@@ -115,7 +116,7 @@ def convert_to_folder(
     Args:
         source: an ANN with its scheduler, as `load_source` gives it.
         output: the folder; it appears when it is complete, or not at all.
-        writing: pictures, and whether a folder is replaced.
+        writing: pictures, how weights are written, and whether a folder is replaced.
 
     Raises:
         OutputError: the folder exists, or cannot be written.
@@ -127,7 +128,7 @@ def convert_to_folder(
     seed = settings.calibration.seed
     with reserved(output), new_folder(output, writing.force, source.folder) as folder:
         conversion = _converted(source.unet, source.scheduler, settings, images=images, track=track)
-        conversion = rounded(conversion, source.scheduler, seed, writing, track)
+        conversion = as_written(conversion, source.scheduler, seed, writing, track)
         networks = {"ANN": source.unet, f"SNN, T = {settings.spec.time_steps}": conversion.unet}
         grids = sample_grids(networks, source, writing, seed, track)
         converted = with_history(conversion, source, settings.calibration, images, writing)
@@ -145,13 +146,15 @@ def refuse_images_of_latents(source: Source, images: Tensor | None) -> None:
         raise ConversionError(f"images: {source.name} draws latents; it is calibrated on its sampling states alone.")
 
 
-def rounded(conversion: Conversion, scheduler: Any, seed: int, writing: Writing, track: Track) -> Conversion:
-    """What is loaded of a folder with weights of ``writing.dtype``, measured anew where that rounds."""
-    if writing.dtype == "float32":
+def as_written(conversion: Conversion, scheduler: Any, seed: int, writing: Writing, track: Track) -> Conversion:
+    """What is loaded of a folder that is written as ``writing`` says, measured anew where that rounds or folds."""
+    if writing.dtype == "float32" and not writing.folded:
         return conversion
-    with stored_as(conversion.unet, writing.dtype):
+    whole = conversion.unet
+    unet = fold(whole) if writing.folded else whole
+    with stored_as(unet, writing.dtype):
         pass
-    return _measured(conversion.unet, scheduler, seed, None, track)
+    return finite(Conversion(unet, measure_fidelity(unet, scheduler, seed, track=track, unfolded=whole)))
 
 
 def with_history(
@@ -161,7 +164,7 @@ def with_history(
     data = "sampling states" if images is None else f"{len(images)} images"
     settings = {"spiking": conversion.unet.spec.to_dict(), "calibration": asdict(calibration) | {"data": data}}
     settings |= {"scheduler": {"kind": type(source.scheduler).__name__, "of": source.scheduler_of or source.name}}
-    settings |= {"variant": source.variant, "dtype": writing.dtype}
+    settings |= {"variant": source.variant, "dtype": writing.dtype, "folded": writing.folded}
     done = entry("convert", settings, None, conversion.report.figures())
     return Converted(
         conversion.unet, source.scheduler, source.name, source.revision, pipeline=source.pipeline,

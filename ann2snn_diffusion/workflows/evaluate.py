@@ -35,6 +35,7 @@ from ann2snn_diffusion.evaluation.spec import EvaluationSpec
 from ann2snn_diffusion.models.folders import BUNDLED
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.reporting.evaluation_plots import save_plots
+from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 
@@ -63,6 +64,7 @@ def evaluate(
         QualityError: too few images for the features.
         SamplingError: unknown scheduler, or images that are not finite.
         OutputError: the folder cannot be written.
+        FoldedError: ``unet`` is folded.
     """
     converted = Converted(unet, scheduler, "a network")
     return _evaluated(converted, spec or EvaluationSpec(), real, shards, process or PartialState(), track)
@@ -77,6 +79,7 @@ def _evaluated(
     track: Track,
 ) -> Evaluation | None:
     """`evaluate`, of images that the model's decoder makes, if it has one."""
+    require_ann(converted.unet, "an evaluation")
     unet, scheduler = converted.unet, converted.scheduler
     sampler = sampler_name(type(choose_scheduler(scheduler, spec.scheduler)))
     spec = dataclasses.replace(spec, count=spec.drawn(bundled=real is not None, data=False), scheduler=sampler)
@@ -120,8 +123,9 @@ def evaluate_to_folder(
 
     Raises:
         OutputError: a folder cannot be written.
-        QualityError, SamplingError: see `evaluate`.
+        QualityError, SamplingError, FoldedError: see `evaluate`.
     """
+    require_ann(converted.unet, "an evaluation")
     for place in (output / "images", plots or output):
         refuse_file(place)
     spec, process = spec or EvaluationSpec(), process or PartialState()

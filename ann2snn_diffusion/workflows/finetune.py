@@ -28,6 +28,7 @@ from ann2snn_diffusion.common.digest import digest
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.diffusion.memory import require_memory
 from ann2snn_diffusion.diffusion.noise_schedule import require_betas
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, fidelity_on, fidelity_states
@@ -36,6 +37,7 @@ from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.models.provenance import entry
 from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.reporting.picture import picture
+from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.checkpoint import checkpoints, find_checkpoint
@@ -96,7 +98,9 @@ def finetune(
         SpecError: ``synchronous``, and the network's coding is not rate; ``denoise`` without images.
         TeacherError: the teacher's images are of another shape.
         TrainingError, ResumeError, OutputError: see `train`.
+        FoldedError: ``unet`` is folded.
     """
+    require_ann(unet, "fine-tuning")
     spec = spec or TrainingSpec()
     require_betas(scheduler, "fine-tuning")
     lesson, run = lesson or Lesson(unet.ann(), scheduler), run or TrainingRun(accelerator_for(spec))
@@ -188,9 +192,11 @@ def finetune_to_folder(
 
     Raises:
         OutputError: ``output`` exists, or an earlier training's checkpoints do and ``run`` does not resume.
-        ScheduleError, SpecError, TeacherError, TrainingError, ResumeError: see `finetune`.
+        ScheduleError, SpecError, TeacherError, TrainingError, ResumeError, FoldedError: see `finetune`.
     """
+    require_ann(converted.unet, "fine-tuning")
     spec, writing = spec or TrainingSpec(), writing or Writing()
+    require(not writing.folded, "folded", True, "false: a conversion alone is written so; `fold` folds the result")
     require_betas(converted.scheduler, "fine-tuning")
     refuse_existing(output, writing.force, converted.folder)
     lesson = lesson or Lesson(converted.unet.ann(), converted.scheduler)

@@ -25,10 +25,10 @@ from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.workflows.convert import (
     Conversion,
     Settings,
+    as_written,
     finite,
     recorded,
     refuse_images_of_latents,
-    rounded,
     with_history,
 )
 from ann2snn_diffusion.workflows.energy_budget import calibrated_to
@@ -84,7 +84,7 @@ def front_to_folder(
     with reserved(output), new_folder(output, writing.force, source.folder, FRONT_FILE) as folder:
         grids, points = sample_grids({"ANN": source.unet}, source, writing, seed, track), []
         for one, conversion in _conversions(source, each, images, track):
-            conversion = rounded(conversion, source.scheduler, seed, writing, track)
+            conversion = as_written(conversion, source.scheduler, seed, writing, track)
             energy = one.calibration.energy or 0
             networks = {f"SNN, energy {energy:g}": conversion.unet}
             grids |= sample_grids(networks, source, writing, seed, track)

@@ -12,9 +12,12 @@ from ann2snn_diffusion.common.atomic_output import make_folder, new_file, refuse
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.reservation import reserved
 from ann2snn_diffusion.evaluation.cost_tables import DEFAULT, CostTable
-from ann2snn_diffusion.evaluation.costs import Costs
+from ann2snn_diffusion.evaluation.costs import Costs, costs_of
 from ann2snn_diffusion.evaluation.costs_json import costs_to_dict
-from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
+from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity, own_states
+from ann2snn_diffusion.evaluation.network_layout import layout_of
+from ann2snn_diffusion.evaluation.noise_strata import strata_bounds
+from ann2snn_diffusion.evaluation.spike_count import count_spikes
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.reporting.costs_plots import PLOTS, save_cost_plots
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
@@ -33,11 +36,22 @@ def inspect(
     Args:
         unet: as `convert` makes it.
         scheduler: what the ANN was trained with.
-        fidelity: how many sampling states of the ANN in each noise stratum are counted on.
+        fidelity: how many sampling states in each noise stratum are counted on: the ANN's own, or, of a folded
+            network, which has none, the SNN's.
         seed: of these states.
         track: told of every stage and step.
     """
+    if unet.folded:
+        return _without_ann(unet, scheduler, fidelity or FidelitySpec(), seed, track)
     return measure_fidelity(unet, scheduler, seed, fidelity, track).costs
+
+
+def _without_ann(unet: SpikingUNet2DModel, scheduler: Any, spec: FidelitySpec, seed: int, track: Track) -> Costs:
+    states = own_states(unet, scheduler, seed, spec, track)
+    layout = layout_of(unet, states.part(slice(1)))
+    counts = count_spikes(unet, layout, states)
+    bounds = strata_bounds(scheduler)
+    return costs_of(layout, counts, None, states.diffusion_timesteps, bounds, spec.sampler_steps)
 
 
 @dataclass(frozen=True)

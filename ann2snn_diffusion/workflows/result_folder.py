@@ -26,6 +26,8 @@ from ann2snn_diffusion.models.pipeline import pipeline_of
 from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.reporting.model_card import model_card
 from ann2snn_diffusion.reporting.picture import picture
+from ann2snn_diffusion.spiking.layers import SpikingOutput
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 MOST_SHOWN = 8
@@ -46,7 +48,9 @@ class Writing:
     force: bool = False
     """Replace the folder, if this package wrote it and it is not what is read."""
     dtype: str = "float32"
-    """Of the weights in the folder: float32, float16 or bfloat16; what neurons have of their own stays float32."""
+    """Of the weights in the folder: float32, float16 or bfloat16."""
+    folded: bool = False
+    """The folder has one weight for each synapse, and no ANN; of a conversion alone."""
 
     def __post_init__(self) -> None:
         require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
@@ -84,18 +88,32 @@ def sample_grids(
 
 @contextmanager
 def stored_as(unet: SpikingUNet2DModel, dtype: str) -> Iterator[None]:
-    """Weights of ``unet`` as they are written, inside the block; in float32 again, with what was lost, after it.
+    """Parameters of ``unet`` as they are written, inside the block; in float32 again, with what was lost, after it.
 
-    Corrections of weights are written in the precision that they have been rounded to.
+    Weights have ``dtype``. Corrections of weights are written in the precision that they have been rounded to, and what
+    neurons have of their own in float32; folded, the output in float32, and neurons in half where that can hold them.
     """
-    neurons = {id(own) for neuron in unet.neurons().values() for own in neuron.parameters()}
-    corrections = {id(layer.weight_correction): layer.stored_as for layer in unet.synapses().values()}
-    weights = [weight for weight in unet.parameters() if id(weight) not in neurons]
-    for weight in weights:
-        weight.data = weight.data.to(corrections.get(id(weight), getattr(torch, dtype)))
+    kept: dict[int, torch.dtype] = {}
+    for neuron in unet.neurons().values():
+        half = unet.folded and _fits_half(neuron)
+        kept |= {id(own): torch.float16 if half else torch.float32 for own in neuron.parameters()}
+    for layer in unet.synapses().values():
+        if not unet.folded:
+            kept[id(layer.weight_correction)] = layer.stored_as
+        elif isinstance(layer, SpikingOutput):
+            kept[id(layer.weight)] = layer.stored_as
+    for parameter in unet.parameters():
+        parameter.data = parameter.data.to(kept.get(id(parameter), getattr(torch, dtype)))
     yield
-    for weight in weights:
-        weight.data = weight.data.float()
+    for parameter in unet.parameters():
+        parameter.data = parameter.data.float()
+
+
+def _fits_half(neuron: SpikingNeuron) -> bool:
+    """Whether no value is too large for float16, and no threshold so small that it loses bits there."""
+    limits = torch.finfo(torch.float16)
+    largest = max(own.detach().abs().max().item() for own in neuron.parameters())
+    return largest <= limits.max and neuron.threshold.min().item() >= limits.smallest_normal
 
 
 def write_result(
@@ -118,7 +136,8 @@ def write_result(
     pipeline = pipeline_of(unet, converted.scheduler, converted.decoder, converted.pipeline)
     with stored_as(unet, dtype):
         pipeline.save_pretrained(folder)
-    content = {**origin, "spiking": unet.config["spiking"], "provenance": list(converted.provenance)}
+    content = {**origin, "spiking": unet.config["spiking"], "folded": unet.folded}
+    content |= {"provenance": list(converted.provenance)}
     content |= report.to_dict()
     (folder / REPORT_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     (folder / "README.md").write_text(model_card(converted, report, type(pipeline).__name__), "utf-8")

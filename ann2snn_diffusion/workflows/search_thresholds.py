@@ -21,6 +21,7 @@ from ann2snn_diffusion.common.atomic_output import (
 from ann2snn_diffusion.common.digest import digest
 from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
+from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.data.datasets import RealImages
 from ann2snn_diffusion.diffusion.sampling import scheduler_settings
 from ann2snn_diffusion.evaluation.fidelity import measure_fidelity
@@ -37,6 +38,7 @@ from ann2snn_diffusion.search.result import Search, stored_guidance
 from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.search.trials import Bench, Notebook, SearchError, search_factors
 from ann2snn_diffusion.search.verdict import cost, judge
+from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.guidance import groups_with_sites
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog, architecture
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
@@ -67,7 +69,9 @@ def search_thresholds(
         OutputError: the journal cannot be written.
         ObjectiveError, SamplingError, ScheduleError: the objective cannot be computed from what there is.
         SearchError: the unguided network gives nothing finite; no site in any of the groups; a grid beyond the budget.
+        FoldedError: ``unet`` is folded.
     """
+    require_ann(unet, "a search of thresholds")
     spec, process = spec or SearchSpec(), process or PartialState()
     require_possible(scheduler, spec, data)
     groups = _groups(unet, scheduler, spec)
@@ -115,9 +119,11 @@ def search_thresholds_to_folder(
 
     Raises:
         OutputError: ``output`` exists, or cannot be written; a model is where the journal belongs.
-        JournalError, ObjectiveError, SamplingError, SearchError: see `search_thresholds`.
+        JournalError, ObjectiveError, SamplingError, SearchError, FoldedError: see `search_thresholds`.
     """
+    require_ann(converted.unet, "a search of thresholds")
     spec, process, writing = spec or SearchSpec(), process or PartialState(), writing or Writing()
+    require(not writing.folded, "folded", True, "false: a conversion alone is written so; `fold` folds the result")
     refuse_existing(output, writing.force, converted.folder)
     require_possible(converted.scheduler, spec, data)
     if data is not None and converted.decoder is not None:

@@ -7,7 +7,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file
 
-from ann2snn_diffusion import SpikingUNet2DModel
+from ann2snn_diffusion import SpikingUNet2DModel, fold
 from ann2snn_diffusion.common.progress import Advance, silent
 from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.diffusion.conditioning import ImageSizeError
@@ -168,3 +168,36 @@ def test_corrections_are_stored_in_half_precision_and_loaded_to_the_bit(
     assert {weight.dtype for weight in loaded.values()} == {torch.float32}
     assert all(torch.equal(loaded[name], weight) for name, weight in converted.items())
     assert any(weight.any() for name, weight in loaded.items() if name.endswith("weight_correction"))
+
+
+def test_a_folded_folder_holds_the_network_that_its_report_is_of(
+    unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path
+) -> None:
+    source = Source(unet, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
+    usual = convert(unet, scheduler, calibration=QUICK)
+    writing = Writing(samples=1, sample_steps=2, folded=True)
+    conversion = convert_to_folder(source, tmp_path / "out", calibration=QUICK, writing=writing)
+    loaded = load_converted(tmp_path / "out").unet
+    assert loaded.folded
+    written = loaded.state_dict()
+    assert all(torch.equal(written[name], weight) for name, weight in conversion.unet.state_dict().items())
+    report = measure_fidelity(loaded, scheduler, unfolded=usual.unet)
+    assert report.figures() == conversion.report.figures()
+    assert report.epsilon_error == pytest.approx(usual.report.epsilon_error, rel=0.01)
+    assert report.costs.footprint == sum(weight.nbytes for weight in written.values()) < usual.report.costs.footprint
+    content = json.loads((tmp_path / "out" / "conversion_report.json").read_text())
+    assert content["folded"] is content["provenance"][0]["settings"]["folded"] is True
+    assert content["epsilon_error"] == report.epsilon_error
+    assert "Folded: one weight for each synapse" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_what_half_precision_costs_a_folded_network_is_in_its_report(
+    unet: UNet2DModel, scheduler: DDPMScheduler, tmp_path: Path
+) -> None:
+    source = Source(unet, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
+    writing = Writing(samples=0, dtype="bfloat16", folded=True)
+    report = convert_to_folder(source, tmp_path / "out", calibration=QUICK, writing=writing).report
+    whole = convert(unet, scheduler, calibration=QUICK).unet
+    loaded = load_converted(tmp_path / "out").unet
+    assert measure_fidelity(loaded, scheduler, unfolded=whole).epsilon_error == report.epsilon_error
+    assert report.epsilon_error != measure_fidelity(fold(whole), scheduler, unfolded=whole).epsilon_error

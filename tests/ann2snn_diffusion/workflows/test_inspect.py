@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
-from ann2snn_diffusion import CalibrationSpec, FidelitySpec, convert, inspect, inspect_to_folder, load_converted
+from ann2snn_diffusion import CalibrationSpec, FidelitySpec, convert, fold, inspect, inspect_to_folder, load_converted
 from ann2snn_diffusion.common.atomic_output import OutputError
 from ann2snn_diffusion.evaluation.cost_tables import TABLES
 from ann2snn_diffusion.models.loading import Converted
@@ -57,3 +57,27 @@ def test_a_folder_that_a_pipeline_saved_is_inspected_like_any_other(
     DDPMPipeline(snn, scheduler).save_pretrained(tmp_path / "saved")  # pyright: ignore[reportArgumentType]
     loaded = load_converted(tmp_path / "saved")
     assert inspect(loaded.unet, loaded.scheduler, fidelity=FEW) == inspect(snn, scheduler, fidelity=FEW)
+
+
+def test_a_folded_network_is_counted_on_states_of_its_own_but_not_its_anns_zeros(
+    snn: SpikingUNet2DModel, scheduler: DDPMScheduler, tmp_path: Path
+) -> None:
+    converted = Converted(fold(snn), scheduler, "tiny")  # pyright: ignore[reportArgumentType]
+    costs, usual = inspect_to_folder(converted, tmp_path, fidelity=FEW), inspect(snn, scheduler, fidelity=FEW)
+    assert costs.ann_effective is None
+    assert json.loads((tmp_path / "costs.json").read_text())["totals"]["ann_int8_multiply_accumulates"] is None
+    assert costs.accumulates == pytest.approx(usual.accumulates, rel=0.05)
+    assert costs.multiply_accumulates == usual.multiply_accumulates
+    assert costs.element_wise == usual.element_wise
+    for one, other in zip(costs.synapses, usual.synapses, strict=True):
+        same = (
+            "name",
+            "driven_by",
+            "operations",
+            "ann_multiply_accumulates",
+            "weights",
+            "inputs",
+            "outputs",
+            "neurons",
+        )
+        assert [getattr(one, field) for field in same] == [getattr(other, field) for field in same]
