@@ -49,9 +49,14 @@ def measure_fidelity(
     seed: int = 0,
     spec: FidelitySpec | None = None,
     track: Track = silent,
+    condition: Tensor | None = None,
 ) -> FidelityReport:
-    """Compare SNN and ANN at states of every noise stratum, from the ANN's own sampling."""
-    states = fidelity_states(unet, scheduler, seed, spec, track)
+    """Compare SNN and ANN at states of every noise stratum, from the ANN's own sampling.
+
+    Args:
+        condition: what lies beside noisy images, [M, C', H, W], used in turn; None: the network takes none.
+    """
+    states = fidelity_states(unet, scheduler, seed, spec, track, condition)
     return fidelity_on(unet, scheduler, states, spec, track)
 
 
@@ -61,13 +66,14 @@ def fidelity_states(
     seed: int = 0,
     spec: FidelitySpec | None = None,
     track: Track = silent,
+    condition: Tensor | None = None,
 ) -> NoisyStates:
     """States of every noise stratum, from the sampling of the ANN behind ``unet``."""
     spec, starts = spec or FidelitySpec(), strata_bounds(scheduler)[:-1]
     count = spec.states_per_stratum * len(starts)
     wanted = StatesSpec(count, starts, per_trajectory=len(starts), sampler_steps=spec.sampler_steps)
     with analog(unet):
-        return sampling_states(unet, scheduler, wanted, stream("fidelity", seed), track)
+        return sampling_states(unet, scheduler, wanted, stream("fidelity", seed), track, condition)
 
 
 @torch.no_grad()

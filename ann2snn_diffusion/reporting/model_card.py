@@ -45,9 +45,9 @@ DIFFUSERS = """import ann2snn_diffusion  # diffusers finds the U-Net's class thr
 from diffusers import {pipeline}
 
 {pipeline}.from_pretrained("."){call}.images[0]  # in this folder"""
-OURS = """from ann2snn_diffusion import UNetPipeline
+OURS = """{imports}from ann2snn_diffusion import UNetPipeline
 
-UNetPipeline.from_pretrained("."){call}.images[0]  # in this folder"""
+{beside}UNetPipeline.from_pretrained("."){call}.images[0]  # in this folder"""
 STEPS = {
     "DDPMPipeline": 1000, "DDIMPipeline": 50, "LDMPipeline": 50, "ScoreSdeVePipeline": 2000,
     "ConsistencyModelPipeline": 1,
@@ -84,5 +84,10 @@ def _snippet(converted: Converted, pipeline: str) -> str:
     if pipeline in STEPS:
         call = f"(num_inference_steps={most})" if most < STEPS[pipeline] else "()"
         return DIFFUSERS.format(pipeline=pipeline, call=call)
-    labelled = converted.unet.config["num_class_embeds"] is not None
-    return OURS.format(call="(class_labels=[0])" if labelled else "()")
+    given = ["class_labels=[0]"] if converted.unet.config["num_class_embeds"] is not None else []
+    if converted.condition is None:
+        return OURS.format(imports="", beside="", call=f"({', '.join(given)})")
+    channels, height, width = converted.condition.shape[1:]
+    beside = f"condition = torch.zeros(1, {channels}, {height}, {width})  # what lies beside the noisy image\n"
+    call = f"({', '.join([*given, 'condition=condition'])})"
+    return OURS.format(imports="import torch\n\n", beside=beside, call=call)

@@ -90,7 +90,8 @@ def record(
     advance = track("sites' sensitivity", len(network.spec.segments))
     generator = stream("sensitivity", calibration.seed)
     probed = seen.part(slice(0, min(len(seen), MOST_PROBED)))
-    sensitivity = measure_sensitivity(network, probed.arguments(), PROBED_ROWS, generator, advance)
+    channels = probed.states.shape[1]
+    sensitivity = measure_sensitivity(network, probed.arguments(), PROBED_ROWS, generator, advance, channels)
     plan = plan_of(network, sensitivity, prices, image_error_weights(scheduler, bounds).to(network.device))
     return Recording(make, layout, plan, seen, held_out)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DModel
@@ -54,14 +55,14 @@ def sample_grids(
     Where they cannot be drawn, as of a network whose images are not finite, a warning takes their place.
 
     Args:
-        source: whose scheduler they are drawn by, and whose decoder makes images of them.
+        source: whose scheduler they are drawn by, beside whose conditions, and whose decoder makes images of them.
     """
     count, steps = writing.samples, writing.sample_steps
     if not count:
         return {}
     ddim = choose_scheduler(source.scheduler, "ddim")
     steps = min(steps, ddim.config.num_train_timesteps)
-    drawing, grids = Drawing(count, steps, seed, count, decode=source.decoder), {}
+    drawing, grids = Drawing(count, steps, seed, count, decode=source.decoder, condition=source.condition), {}
     for title, network in networks.items():
         try:
             grids[title] = sample(network, ddim, drawing, track(f"{count} images, {title}", steps))
@@ -101,9 +102,11 @@ def write_result(
         dtype: of the weights.
     """
     unet = converted.unet
-    origin = {"source": converted.name, "revision": converted.revision}
+    origin: dict[str, Any] = {"source": converted.name, "revision": converted.revision}
+    if converted.condition is not None:
+        origin["condition_channels"] = converted.condition.shape[1]
     unet.register_to_config(converted_from=origin)
-    pipeline = pipeline_of(unet, converted.scheduler, converted.decoder, converted.pipeline)
+    pipeline = pipeline_of(converted)
     with stored_as(unet, dtype):
         pipeline.save_pretrained(folder)
     content = {**origin, "spiking": unet.config["spiking"], "provenance": list(converted.provenance)}

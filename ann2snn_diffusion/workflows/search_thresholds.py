@@ -22,6 +22,7 @@ from ann2snn_diffusion.common.digest import digest
 from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.data.datasets import RealImages
+from ann2snn_diffusion.diffusion.conditioning import refuse_conditional
 from ann2snn_diffusion.diffusion.sampling import scheduler_settings
 from ann2snn_diffusion.evaluation.fidelity import measure_fidelity
 from ann2snn_diffusion.evaluation.network_layout import layout_of
@@ -65,11 +66,13 @@ def search_thresholds(
     Raises:
         JournalError: the journal there is of another search.
         OutputError: the journal cannot be written.
+        ConditionError: a network that takes a condition beside the noisy image.
         ObjectiveError, SamplingError, ScheduleError: the objective cannot be computed from what there is.
         SearchError: the unguided network gives nothing finite; no site in any of the groups; a grid beyond the budget.
     """
     spec, process = spec or SearchSpec(), process or PartialState()
     require_possible(scheduler, spec, data)
+    refuse_conditional(unet, "a search of thresholds")
     groups = _groups(unet, scheduler, spec)
     unet = copy.deepcopy(unet)
     unet.guidance = 1.0
@@ -115,11 +118,12 @@ def search_thresholds_to_folder(
 
     Raises:
         OutputError: ``output`` exists, or cannot be written; a model is where the journal belongs.
-        JournalError, ObjectiveError, SamplingError, SearchError: see `search_thresholds`.
+        JournalError, ConditionError, ObjectiveError, SamplingError, SearchError: see `search_thresholds`.
     """
     spec, process, writing = spec or SearchSpec(), process or PartialState(), writing or Writing()
     refuse_existing(output, writing.force, converted.folder)
     require_possible(converted.scheduler, spec, data)
+    refuse_conditional(converted.unet, "a search of thresholds")
     if data is not None and converted.decoder is not None:
         raise SearchError(f"data: {converted.name} draws latents; only objective = 'epsilon' is supported for it.")
     _groups(converted.unet, converted.scheduler, spec)
