@@ -33,6 +33,7 @@ from ann2snn_diffusion.workflows.result_folder import Writing
 from ann2snn_diffusion.workflows.search_thresholds import search_thresholds_to_folder
 
 QUICK = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
+FEW = FidelitySpec(2, 3)
 PICTURES = Writing(samples=2, sample_steps=2)
 BLOCKS: dict[str, Any] = {
     "block_out_channels": (4, 8), "norm_num_groups": 2, "latent_channels": 3,
@@ -80,11 +81,11 @@ def test_image_i_lies_beside_condition_i_whatever_the_batch_size(make_unet: Make
     assert (other - alone).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("calibration", [QUICK, replace(QUICK, energy=0.4, states=28)], ids=["least squares", "energy"])
-def test_a_conditional_network_converts_as_closely_as_others(make_unet: Make, calibration: CalibrationSpec) -> None:
-    found = convert_source(super_resolution(make_unet), calibration=calibration, fidelity=FidelitySpec(2, 3))
+def test_a_conditional_network_converts_as_closely_as_others(make_unet: Make) -> None:
+    found = convert_source(super_resolution(make_unet), calibration=QUICK, fidelity=FEW)
+    plain = convert(make_unet(), DDPMScheduler(), calibration=QUICK, fidelity=FEW)
     assert found.unet.config["in_channels"] == 3
-    assert found.report.epsilon_error < 0.05
+    assert found.report.epsilon_error < 1.3 * plain.report.epsilon_error
 
 
 def test_with_a_learned_variance_the_mean_is_compared(make_unet: Make, tmp_path: Path) -> None:
@@ -92,12 +93,11 @@ def test_with_a_learned_variance_the_mean_is_compared(make_unet: Make, tmp_path:
     source = super_resolution(make_unet, unet=unet, condition=torch.randn(2, 1, 8, 8))
     convert_to_folder(source, tmp_path / "snn", calibration=replace(QUICK, energy=0.4), writing=Writing(samples=0))
     converted = load_converted(tmp_path / "snn")
-    spec = FidelitySpec(2, 3)
-    before = inspect(converted.unet, converted.scheduler, fidelity=spec, condition=source.condition)
-    assert before.energy().share > 0
+    costs = inspect(converted.unet, converted.scheduler, fidelity=FEW, condition=source.condition)
+    assert costs.energy().share > 0
     assert sample(converted.unet, DDIMScheduler(), Drawing(1, 2, condition=source.condition)).shape == (1, 1, 8, 8)
     with pytest.raises(ConditionError, match="channels: 1 with a learned variance"):
-        inspect(converted.unet, converted.scheduler, fidelity=spec)  # it would look like two channels and no condition
+        inspect(converted.unet, converted.scheduler, fidelity=FEW)  # it would look like two channels and no condition
     with pytest.raises(ConditionError, match="fine-tuning is not supported"):
         finetune_to_folder(converted, tmp_path / "ft")
 
@@ -109,7 +109,7 @@ def test_a_result_folder_is_drawn_measured_and_inspected_with_conditions(
     report = json.loads((folder / "conversion_report.json").read_text())
     assert report["provenance"][0]["settings"]["condition"] == "3 of 2 channels"
     converted = replace(load_converted(folder), condition=super_resolution(make_unet).condition)
-    costs = inspect_to_folder(converted, tmp_path / "costs", fidelity=FidelitySpec(2, 3))
+    costs = inspect_to_folder(converted, tmp_path / "costs", fidelity=FEW)
     assert costs.energy().share > 0
     spec = EvaluationSpec(count=4, steps=2, states_per_stratum=2)
     found = evaluate_to_folder(converted, tmp_path / "evaluation", spec=spec)
