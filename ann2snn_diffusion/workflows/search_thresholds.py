@@ -24,6 +24,7 @@ from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.data.datasets import RealImages
 from ann2snn_diffusion.diffusion.conditioning import refuse_conditional
 from ann2snn_diffusion.diffusion.sampling import scheduler_settings
+from ann2snn_diffusion.evaluation.class_shares import class_shares
 from ann2snn_diffusion.evaluation.fidelity import measure_fidelity
 from ann2snn_diffusion.evaluation.network_layout import layout_of
 from ann2snn_diffusion.evaluation.noise_strata import strata_bounds
@@ -212,6 +213,7 @@ def _identity(
         key = digest(data.network.network, reference=data.reference.mean.tolist())[:16]
         identity |= {"data": data.reference.name, "features": data.network.name, "data_digest": key}
         identity |= {"sampler": spec.scheduler, "steps": spec.steps}
+        identity |= {"class_shares": list(shares)} if (shares := class_shares(unet, data)) else {}
     return identity
 
 

@@ -148,9 +148,10 @@ def test_without_its_condition_a_network_is_refused_before_any_work(make_unet: M
     message = r"in_channels = 3 and out_channels = 1: expected a `condition` beside the noisy image \(channels: 2\)"
     with pytest.raises(ConditionError, match=message):
         convert(source.unet, source.scheduler)
-    for make in (convert_to_folder, lambda *of: front_to_folder(*of, [0.3])):
-        with pytest.raises(ConditionError, match=message):
-            make(source, tmp_path / "snn")
+    with pytest.raises(ConditionError, match=message):
+        convert_to_folder(source, tmp_path / "snn")
+    with pytest.raises(ConditionError, match=message):
+        front_to_folder(source, tmp_path / "snn", [0.3])
     with pytest.raises(ConditionError, match=message):
         sample(source.unet, DDIMScheduler(), Drawing(1, 2))
 
