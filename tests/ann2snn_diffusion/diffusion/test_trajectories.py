@@ -52,14 +52,14 @@ def test_states_beside_a_condition_are_those_of_a_sampler_that_moves_the_image_a
     make_unet: Callable[..., UNet2DModel],
 ) -> None:
     unet, sampler, condition = make_unet(in_channels=3), DDIMScheduler(), torch.randn(2, 2, 8, 8)
-    trajectories = record(unet, sampler, 3, 4, torch.Generator().manual_seed(4), condition=condition)
-    beside = condition[torch.tensor([0, 1, 0])]
-    state = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(4))
+    trajectories = record(unet, sampler, 4, 4, torch.Generator().manual_seed(4), condition=condition)
+    beside = condition[torch.tensor([0, 1, 0, 1])]
+    state = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(4))
     sampler.set_timesteps(4)
     for diffusion_timestep in sampler.timesteps:
-        found = trajectories.states(torch.arange(3), diffusion_timestep.expand(3))
+        found = trajectories.states(torch.arange(4), diffusion_timestep.expand(4))
         torch.testing.assert_close(found.states, state, rtol=1e-4, atol=1e-4)
-        given, _, _ = found.part(slice(1, 3)).arguments()
+        given, _, _ = found.part(slice(1, 4)).arguments()
         torch.testing.assert_close(given, torch.cat([state, beside], 1)[1:], rtol=1e-4, atol=1e-4)
         predicted = unet(torch.cat([state, beside], 1), diffusion_timestep).sample
         state = sampler.step(predicted, diffusion_timestep, state).prev_sample  # pyright: ignore
