@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.training.loop import Lesson
     from ann2snn_diffusion.training.run import TrainingRun, accelerator_for
     from ann2snn_diffusion.training.spec import TrainingSpec
-    from ann2snn_diffusion.workflows.convert import Conversion, convert, convert_to_folder
+    from ann2snn_diffusion.workflows.convert import Conversion, convert, convert_source, convert_to_folder
     from ann2snn_diffusion.workflows.evaluate import evaluate, evaluate_to_folder
     from ann2snn_diffusion.workflows.finetune import Finetuning, finetune, finetune_to_folder
     from ann2snn_diffusion.workflows.inspect import inspect, inspect_to_folder
@@ -54,7 +54,7 @@ HOMES = {
     "ann2snn_diffusion.training.loop": ("Lesson",),
     "ann2snn_diffusion.training.run": ("TrainingRun", "accelerator_for"),
     "ann2snn_diffusion.training.spec": ("TrainingSpec",),
-    "ann2snn_diffusion.workflows.convert": ("Conversion", "convert", "convert_to_folder"),
+    "ann2snn_diffusion.workflows.convert": ("Conversion", "convert", "convert_source", "convert_to_folder"),
     "ann2snn_diffusion.workflows.evaluate": ("evaluate", "evaluate_to_folder"),
     "ann2snn_diffusion.workflows.finetune": ("Finetuning", "finetune", "finetune_to_folder"),
     "ann2snn_diffusion.workflows.inspect": ("inspect", "inspect_to_folder"),
@@ -90,6 +90,7 @@ __all__ = [
     "analog",
     "bundled_data",
     "convert",
+    "convert_source",
     "convert_to_folder",
     "cost_table",
     "evaluate",

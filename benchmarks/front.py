@@ -51,7 +51,7 @@ def main(
             for energy in ENERGIES
         ]
         with following() as track:
-            recording = recorded(source.unet, source.scheduler, settings[0], None, track)
+            recording = recorded(source, settings[0], None, track)
             front = []
             for one in settings:
                 unet = calibrated_to(one.calibration.energy or 0, recording, one.calibration, track)

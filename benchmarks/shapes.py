@@ -7,6 +7,7 @@ Default settings and pictures, each in a process of its own; memory is what the 
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import tempfile
 import threading
 import time
@@ -60,6 +61,7 @@ class Stages:
         """Begin a stage."""
         del steps
         self.end()
+        print(*self.found[-1], file=sys.stderr, flush=True)
         self.found.append([stage, 0.0, 0.0])
         return idle
 

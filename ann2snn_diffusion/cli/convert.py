@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import Device, Force, Quiet
+from ann2snn_diffusion.cli.shared_options import Condition, Device, Force, Quiet
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
@@ -49,6 +49,7 @@ def convert(
         typer.Option(help="Python file that registers rules of your own; it is run, with all that it does."),
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of calibration images; default: no data needed.")] = None,
+    condition: Condition = None,
     calibration: CalibrationSpec,
     random_init: Annotated[
         bool, typer.Option("--random-init", help="Fresh weights, for a2s finetune --learn all --denoise 1 --data …")
@@ -74,7 +75,7 @@ def convert(
     from ann2snn_diffusion.common.random_streams import stream
     from ann2snn_diffusion.data.image_files import read_images
     from ann2snn_diffusion.diffusion.conditioning import sample_size
-    from ann2snn_diffusion.models.loading import load_source, with_random_weights
+    from ann2snn_diffusion.models.loading import load_source, with_conditions, with_random_weights
     from ann2snn_diffusion.reporting.fidelity_table import print_conversion
     from ann2snn_diffusion.reporting.front_plot import front_table
     from ann2snn_diffusion.reporting.terminal import console, following, tell
@@ -86,7 +87,7 @@ def convert(
 
     if rules is not None:
         load_rules(rules)
-    ann = load_source(source, device, scheduler, variant)
+    ann = with_conditions(load_source(source, device, scheduler, variant), condition)
     if ann.scheduler_of:
         tell(console(quiet), f"scheduler: {type(ann.scheduler).__name__}, {ann.scheduler_of}")
     if ann.variant and not variant:

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import DataRoot, Device, FeaturesName, InceptionWeights, Quiet, Rules
+from ann2snn_diffusion.cli.shared_options import (
+    Condition,
+    DataRoot,
+    Device,
+    FeaturesName,
+    InceptionWeights,
+    Quiet,
+    Rules,
+)
 from ann2snn_diffusion.evaluation.spec import EvaluationSpec
 
 
@@ -29,6 +37,7 @@ def evaluate(
     data_root: DataRoot = Path("data"),
     features: FeaturesName = None,
     inception_weights: InceptionWeights = None,
+    condition: Condition = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for PNG plots: samples, error over noise, sites.")] = None,
     rules: Rules = None,
     device: Device = "auto",
@@ -45,7 +54,7 @@ def evaluate(
     from ann2snn_diffusion.common.errors import InterruptionError
     from ann2snn_diffusion.common.progress import silent
     from ann2snn_diffusion.evaluation.real_data import has_bundled_data, reference_data
-    from ann2snn_diffusion.models.loading import load_with_ann
+    from ann2snn_diffusion.models.loading import load_with_ann, with_conditions
     from ann2snn_diffusion.reporting.evaluation_table import print_evaluation
     from ann2snn_diffusion.reporting.terminal import console, following
     from ann2snn_diffusion.spiking.rules import load_rules
@@ -55,7 +64,7 @@ def evaluate(
     results = output or Path(f"{folder.resolve().name}-evaluation")
     if rules is not None:
         load_rules(rules)
-    converted = load_with_ann(folder, "an evaluation", device)
+    converted = with_conditions(load_with_ann(folder, "an evaluation", device), condition)
     bundled = has_bundled_data(converted.name, data, features)
     spec = replace(evaluation, count=evaluation.drawn(bundled, data is not None))
     with following(quiet) as track:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import Device, ForceFiles, Quiet, Rules
+from ann2snn_diffusion.cli.shared_options import Condition, Device, ForceFiles, Quiet, Rules
 
 
 def inspect(
@@ -19,6 +19,7 @@ def inspect(
     plots: Annotated[
         Path | None, typer.Option(help="Folder for PNG plots: energy by layer, spikes by noise, raster, trains.")
     ] = None,
+    condition: Condition = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="All layers, not the five that cost most.")] = False,
     rules: Rules = None,
     device: Device = "auto",
@@ -28,7 +29,7 @@ def inspect(
     """Count what fires in a converted model, where, and what it costs beside its ANN."""
     from ann2snn_diffusion.cli.device import usable_device
     from ann2snn_diffusion.evaluation.cost_tables import cost_table
-    from ann2snn_diffusion.models.loading import load_converted
+    from ann2snn_diffusion.models.loading import load_converted, with_conditions
     from ann2snn_diffusion.reporting.costs_table import print_costs
     from ann2snn_diffusion.reporting.terminal import console, following
     from ann2snn_diffusion.spiking.rules import load_rules
@@ -39,7 +40,7 @@ def inspect(
     device = usable_device(device, quiet)
     if rules is not None:
         load_rules(rules)
-    converted = load_converted(folder, device)
+    converted = with_conditions(load_converted(folder, device), condition)
     with following(quiet) as track:
         found = inspect_to_files(converted, files, track=track)
     print_costs(console(quiet), found, files.table, verbose)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import Device, ForceFiles, Quiet, Rules
+from ann2snn_diffusion.cli.shared_options import Condition, Device, ForceFiles, Quiet, Rules
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf")
 
@@ -31,8 +31,9 @@ def sample(
         int, typer.Option(min=1, max=2**31, help="Images at a time; changes nothing but memory.")
     ] = 64,
     class_labels: Annotated[
-        str, typer.Option(help="Of the images, in turn, such as 0,1,2.  [default: every image draws its own]")
+        str, typer.Option(help="Of the images, in turn, such as 0,1,2.  [default: drawn uniformly, for every image]")
     ] = "",
+    condition: Condition = None,
     rules: Rules = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -47,7 +48,8 @@ def sample(
     from ann2snn_diffusion.diffusion.samplers import sampler_name
     from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
     from ann2snn_diffusion.diffusion.sampling import sample as draw
-    from ann2snn_diffusion.models.loading import load_converted
+    from ann2snn_diffusion.evaluation.class_shares import labels_in_words
+    from ann2snn_diffusion.models.loading import load_converted, with_conditions
     from ann2snn_diffusion.reporting.image_grids import save_grids
     from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
@@ -62,18 +64,20 @@ def sample(
     device = usable_device(device, quiet)
     if rules is not None:
         load_rules(rules)
-    converted = load_converted(folder, device)
+    converted = with_conditions(load_converted(folder, device), condition)
     require_memory("count", count, converted.unet)
     sampler = choose_scheduler(converted.scheduler, scheduler)
     steps = steps or min(50, sampler.config.num_train_timesteps)
     networks = {} if converted.unet.folded else {"ANN": converted.unet.ann()}
     networks[f"SNN, T = {converted.unet.spec.time_steps}"] = converted.unet
     with reserved(picture), new_file(picture) as partial, following(quiet) as track:
-        drawing = Drawing(count, steps, seed, batch_size, labels, converted.decoder)
+        drawing = Drawing(count, steps, seed, batch_size, labels, converted.decoder, converted.condition)
         passes = steps * len(drawing.batches())
         grids = {title: draw(network, sampler, drawing, track(title, passes)) for title, network in networks.items()}
         save_grids(partial, grids, columns=8 if count <= 64 else 16)
     settings = f"{sampler_name(type(sampler))}, {steps} steps, seed {seed}"
+    if not labels and (drawn := labels_in_words(converted.unet, None)):
+        settings += f", class labels drawn {drawn}"
     tell(
         console(quiet),
         f"{picture}: {count} images {'each, ' if len(grids) > 1 else 'of '}{' over '.join(grids)}; {settings}",

@@ -18,6 +18,13 @@ ForceFiles = Annotated[bool, typer.Option("--force", help="Replace files that ex
 Rules = Annotated[
     Path | None, typer.Option(help="The rules that the model was converted with: a Python file, which is run.")
 ]
+Condition = Annotated[
+    Path | None,
+    typer.Option(
+        help="What lies beside noisy images, as of super-resolution or inpainting: a file .safetensors with one "
+        "tensor, or .npy, [N, channels, height, width], used in turn."
+    ),
+]
 DataRoot = Annotated[Path, typer.Option(help="Where data sets lie, or are downloaded to.")]
 FeaturesName = Annotated[
     str | None, typer.Option(help="inception or fashion-mnist.  [default: inception; fashion-mnist without --data]")

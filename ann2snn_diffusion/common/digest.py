@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def digest(network: nn.Module, **settings: Any) -> str:
@@ -15,5 +15,16 @@ def digest(network: nn.Module, **settings: Any) -> str:
     found = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(network.state_dict().items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        found.update(_bytes_of(tensor))
     return found.hexdigest()
+
+
+def digest_of(tensor: Tensor) -> str:
+    """Hexadecimal hash of a tensor."""
+    found = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    found.update(_bytes_of(tensor))
+    return found.hexdigest()
+
+
+def _bytes_of(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,7 @@ class RealImages(Dataset[Tensor]):
         name: data set and split, or the folder's bare name.
         preparation: what was done to the images, in words.
         digest: hash of the images' content and their preparation.
+        class_counts: how many there are of each class, by label; none: they carry no labels.
     """
 
     name: str
@@ -120,6 +122,7 @@ class RealImages(Dataset[Tensor]):
     digest: str
     count: int
     read: Callable[[int], Tensor]
+    class_counts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return self.count
@@ -158,7 +161,14 @@ def published_images(name: str, root: Path, split: Split, channels: int, size: t
     digest = hashlib.sha256(f"{len(pairs)} {words}".encode())
     for index in np.linspace(0, len(pairs) - 1, min(len(pairs), HASHED_IMAGES), dtype=int).tolist():
         digest.update(read(index).numpy().tobytes())
-    return RealImages(f"{name} {split}", words, digest.hexdigest(), len(pairs), read)
+    return RealImages(f"{name} {split}", words, digest.hexdigest(), len(pairs), read, _class_counts(pairs))
+
+
+def _class_counts(pairs: Any) -> tuple[int, ...]:
+    """How many of each class torchvision's data set has; none where it has no classes."""
+    if not hasattr(pairs, "targets") or not hasattr(pairs, "classes"):
+        return ()
+    return tuple(torch.as_tensor(pairs.targets).bincount(minlength=len(pairs.classes)).tolist())
 
 
 def _height_and_width(image: Image.Image) -> tuple[int, int]:
@@ -166,7 +176,7 @@ def _height_and_width(image: Image.Image) -> tuple[int, int]:
 
 
 def folder_images(folder: Path, channels: int, size: tuple[int, int]) -> RealImages:
-    """All images of a folder at the model's size.
+    """All images of a folder at the model's size; where all lie in folders in it, each of these is a class.
 
     Raises:
         DataError: images smaller than the model's, or a model that does not draw images.
@@ -191,7 +201,20 @@ def folder_images(folder: Path, channels: int, size: tuple[int, int]) -> RealIma
         return prepare(open_image(files[index], "L" if channels == 1 else "RGB").convert("RGB"))
 
     words += f"; {odd}" if (odd := peculiarities(files)) else ""
-    return RealImages(folder.resolve().name, words, digest.hexdigest(), len(files), read)
+    counts = folder_classes(folder, files)
+    return RealImages(folder.resolve().name, words, digest.hexdigest(), len(files), read, counts)
+
+
+def folder_classes(folder: Path, files: Sequence[Path]) -> tuple[int, ...]:
+    """How many files each folder in ``folder`` has, in the order of names, by which torchvision's ImageFolder labels.
+
+    None where a file lies in no such folder.
+    """
+    places = [file.relative_to(folder).parts for file in files]
+    if any(len(parts) == 1 for parts in places):
+        return ()
+    counts = Counter(parts[0] for parts in places)
+    return tuple(counts[name] for name in sorted(counts))
 
 
 def training_images(data: str, root: Path, channels: int, size: tuple[int, int]) -> RealImages:

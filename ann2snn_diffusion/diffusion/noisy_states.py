@@ -9,7 +9,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from ann2snn_diffusion.diffusion.conditioning import draw_labels
+from ann2snn_diffusion.diffusion.conditioning import beside, draw_labels
 from ann2snn_diffusion.diffusion.noise_schedule import NoiseSchedule, noise_schedule
 from ann2snn_diffusion.diffusion.noising import noisy, target
 
@@ -23,28 +23,34 @@ class NoisyStates:
         diffusion_timesteps: their noise levels s, int64 [N].
         class_labels: [N, …], or None.
         schedule: says what a network is given of them; None: x_s and s themselves.
+        condition: what lies beside them, [N, C', H, W], or None.
     """
 
     states: Tensor
     diffusion_timesteps: Tensor
     class_labels: Tensor | None
     schedule: NoiseSchedule | None = field(default=None, kw_only=True)
+    condition: Tensor | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.states)
 
     def arguments(self, rows: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The arguments of a U-Net for some rows."""
+        """The arguments of a U-Net for some rows: its input [N, C + C', H, W], what it is told, and labels."""
         labels = None if self.class_labels is None else self.class_labels[rows]
-        states, diffusion_timesteps = self.states[rows], self.diffusion_timesteps[rows]
-        if self.schedule is None:
-            return states, diffusion_timesteps, labels
-        return *self.schedule.asked(states, diffusion_timesteps), labels
+        condition = None if self.condition is None else self.condition[rows]
+        states, told = self.states[rows], self.diffusion_timesteps[rows]
+        if self.schedule is not None:
+            states, told = self.schedule.asked(states, told)
+        return beside(states, condition), told, labels
 
     def part(self, rows: slice) -> NoisyStates:
         """Some of them."""
         labels = None if self.class_labels is None else self.class_labels[rows]
-        return NoisyStates(self.states[rows], self.diffusion_timesteps[rows], labels, schedule=self.schedule)
+        condition = None if self.condition is None else self.condition[rows]
+        return NoisyStates(
+            self.states[rows], self.diffusion_timesteps[rows], labels, schedule=self.schedule, condition=condition
+        )
 
     def split(self, size: int) -> list[NoisyStates]:
         """All of them, ``size`` at a time."""

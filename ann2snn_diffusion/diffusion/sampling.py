@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.common.random_streams import image_stream
-from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
+from ann2snn_diffusion.diffusion.conditioning import (
+    beside,
+    draw_labels,
+    draw_noise,
+    in_turn,
+    require_condition,
+)
 from ann2snn_diffusion.diffusion.samplers import denoise, samplers
 
 
@@ -78,13 +84,20 @@ class Drawing:
     """Used in turn; none: every image draws its own."""
     decode: Decode | None = None
     """None: the network draws images."""
+    condition: Tensor | None = None
+    """What lies beside the images, [M, C', H, W], used in turn; None: the network takes none."""
+    class_shares: tuple[float, ...] = ()
+    """How often images without ``class_labels`` are of each of the first classes; none: of all equally often."""
 
     def part(self, rows: slice) -> Drawing:
         """The same for some of the images, drawn at once."""
         size = rows.stop - rows.start
         turn = rows.start % max(1, len(self.class_labels))
         labels = self.class_labels[turn:] + self.class_labels[:turn]
-        return replace(self, count=size, seed=self.seed + rows.start, batch_size=size, class_labels=labels)
+        condition = in_turn(self.condition, size, rows.start)
+        return replace(
+            self, count=size, seed=self.seed + rows.start, batch_size=size, class_labels=labels, condition=condition
+        )
 
     def batches(self) -> list[slice]:
         """Rows of images that are drawn at a time."""
@@ -101,8 +114,10 @@ def sample(unet: UNet2DModel, scheduler: Any, drawing: Drawing, advance: Advance
 
     Raises:
         SamplingError: more steps than the scheduler has; class labels that the network has not.
+        ConditionError: see `require_condition`.
         NotFiniteError: an image is not finite.
     """
+    require_condition(unet, drawing.condition)
     most = scheduler.config.num_train_timesteps
     if drawing.steps > most:
         raise SamplingError(
@@ -132,16 +147,18 @@ def _refuse_labels(unet: UNet2DModel, labels: tuple[int, ...]) -> None:
 def _sample_batch(unet: UNet2DModel, scheduler: Any, drawing: Drawing, advance: Advance) -> Tensor:
     """All images of a drawing at once, in [−1, 1]."""
     generators = [image_stream(drawing.seed, index) for index in range(drawing.count)]
-    noise = torch.cat([draw_noise(unet, 1, generator) for generator in generators])
+    noise = torch.cat([draw_noise(unet, 1, generator, drawing.condition) for generator in generators])
     if drawing.class_labels:
         turns = torch.arange(drawing.count) % len(drawing.class_labels)
         label = torch.tensor(drawing.class_labels)[turns].to(unet.device)
     else:
-        labels = [draw_labels(unet, 1, generator) for generator in generators]
+        labels = [draw_labels(unet, 1, generator, drawing.class_shares) for generator in generators]
         label = None if labels[0] is None else torch.cat([one for one in labels if one is not None])
 
+    condition = None if drawing.condition is None else in_turn(drawing.condition.to(noise), drawing.count)
+
     def network(states: Tensor, timestep: Tensor) -> Tensor:
-        return unet(states, timestep, label).sample
+        return unet(beside(states, condition), timestep, label).sample
 
     # Multi-step schedulers remember earlier predictions: a fresh one for every batch.
     sampler = type(scheduler).from_config(scheduler.config)

@@ -14,13 +14,15 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track, silent
-from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
+from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise, in_turn, require_condition
 from ann2snn_diffusion.diffusion.memory import images_at_once
 from ann2snn_diffusion.diffusion.noise_levels import sampler_timesteps
 from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noising import noisy
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, spread_over
 from ann2snn_diffusion.diffusion.steps import step
+
+ROWS_AT_A_TIME = 32
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Trajectories:
         noises: ε̂, [K, M, C, H, W].
         scheduler: whose noise levels they have.
         class_labels: int64 [M], or None.
+        condition: what lies beside the images, [M, C', H, W], or None.
     """
 
     starts: Tensor
@@ -40,6 +43,7 @@ class Trajectories:
     noises: Tensor
     scheduler: Any
     class_labels: Tensor | None
+    condition: Tensor | None = None
 
     def states(self, rows: Tensor, diffusion_timesteps: Tensor) -> NoisyStates:
         """States of trajectories ``rows`` at diffusion timesteps, int64 [N] each."""
@@ -47,7 +51,10 @@ class Trajectories:
         step = len(self.starts) - 1 - step
         states = noisy(self.scheduler, self.images[step, rows], self.noises[step, rows], diffusion_timesteps)
         labels = None if self.class_labels is None else self.class_labels[rows]
-        return NoisyStates(states, diffusion_timesteps, labels, schedule=noise_schedule(self.scheduler))
+        condition = None if self.condition is None else self.condition[rows]
+        return NoisyStates(
+            states, diffusion_timesteps, labels, schedule=noise_schedule(self.scheduler), condition=condition
+        )
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,21 @@ class StatesSpec:
 
 
 def sampling_states(
-    ann: UNet2DModel, scheduler: Any, spec: StatesSpec, generator: torch.Generator, track: Track = silent
+    ann: UNet2DModel,
+    scheduler: Any,
+    spec: StatesSpec,
+    generator: torch.Generator,
+    track: Track = silent,
+    condition: Tensor | None = None,
 ) -> NoisyStates:
-    """States of an ANN's own sampling, spread evenly over ranges of diffusion timesteps."""
+    """States of an ANN's own sampling, spread evenly over ranges of diffusion timesteps.
+
+    Args:
+        condition: see `record`.
+    """
     images = -(-spec.count // spec.per_trajectory)
     advance = track("ANN trajectories", spec.sampler_steps)
-    trajectories = record(ann, scheduler, images, spec.sampler_steps, generator, advance)
+    trajectories = record(ann, scheduler, images, spec.sampler_steps, generator, advance, condition)
     last = len(noise_schedule(scheduler))
     diffusion_timesteps = spread_over(spec.starts, last, spec.count, generator).to(ann.device)
     return trajectories.states(torch.randint(images, (spec.count,), generator=generator).to(ann.device),
@@ -85,14 +101,24 @@ def record(
     steps: int,
     generator: torch.Generator,
     advance: Callable[[], None] = lambda: None,
+    condition: Tensor | None = None,
 ) -> Trajectories:
-    """Let the ANN sample ``count`` images in ``steps`` steps and keep what it predicted on the way."""
+    """Let the ANN sample ``count`` images in ``steps`` steps and keep what it predicted on the way.
+
+    Args:
+        condition: what lies beside the images, [M, C', H, W], used in turn; None: the ANN takes none.
+
+    Raises:
+        ConditionError: see `require_condition`.
+    """
+    require_condition(ann, condition)
     schedule, starts = noise_schedule(scheduler), sampler_timesteps(scheduler, steps).to(ann.device)
-    state, at_once = draw_noise(ann, count, generator) * schedule.prior, images_at_once(ann)
+    state, at_once = draw_noise(ann, count, generator, condition) * schedule.prior, images_at_once(ann)
     labels = draw_labels(ann, count, generator)
+    condition = None if condition is None else in_turn(condition.to(state), count)
 
     def predict(states: Tensor, diffusion_timesteps: Tensor) -> Tensor:
-        here = NoisyStates(states, diffusion_timesteps, labels, schedule=schedule)
+        here = NoisyStates(states, diffusion_timesteps, labels, schedule=schedule, condition=condition)
         batches = [slice(first, first + at_once) for first in range(0, count, at_once)]
         return torch.cat([ann(*here.arguments(rows)).sample for rows in batches])
 
@@ -103,4 +129,4 @@ def record(
         noises.append(piece.noises)
         state = piece.end
         advance()
-    return Trajectories(starts, torch.stack(images), torch.stack(noises), scheduler, labels)
+    return Trajectories(starts, torch.stack(images), torch.stack(noises), scheduler, labels, condition)

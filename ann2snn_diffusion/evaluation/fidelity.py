@@ -62,16 +62,18 @@ def measure_fidelity(
     spec: FidelitySpec | None = None,
     track: Track = silent,
     unfolded: SpikingUNet2DModel | None = None,
+    condition: Tensor | None = None,
 ) -> FidelityReport:
     """Compare SNN and ANN at states of every noise stratum, from the ANN's own sampling.
 
     Args:
         unfolded: what ``unet`` was folded from, and has the ANN; None: ``unet`` has it.
+        condition: what lies beside noisy images, [M, C', H, W], used in turn; None: the network takes none.
 
     Raises:
         FoldedError: the ANN is gone.
     """
-    states = fidelity_states(unfolded or unet, scheduler, seed, spec, track)
+    states = fidelity_states(unfolded or unet, scheduler, seed, spec, track, condition)
     return fidelity_on(unet, scheduler, states, spec, track, unfolded)
 
 
@@ -81,20 +83,26 @@ def fidelity_states(
     seed: int = 0,
     spec: FidelitySpec | None = None,
     track: Track = silent,
+    condition: Tensor | None = None,
 ) -> NoisyStates:
     """States of every noise stratum, from the sampling of the ANN behind ``unet``."""
     with analog(unet):
-        return own_states(unet, scheduler, seed, spec, track)
+        return own_states(unet, scheduler, seed, spec, track, condition)
 
 
 def own_states(
-    network: UNet2DModel, scheduler: Any, seed: int = 0, spec: FidelitySpec | None = None, track: Track = silent
+    network: UNet2DModel,
+    scheduler: Any,
+    seed: int = 0,
+    spec: FidelitySpec | None = None,
+    track: Track = silent,
+    condition: Tensor | None = None,
 ) -> NoisyStates:
     """States of every noise stratum, from a network's own sampling."""
     spec, starts = spec or FidelitySpec(), strata_bounds(scheduler)[:-1]
     count = spec.per_stratum(network) * len(starts)
     wanted = StatesSpec(count, starts, per_trajectory=len(starts), sampler_steps=spec.sampler_steps)
-    return sampling_states(network, scheduler, wanted, stream("fidelity", seed), track)
+    return sampling_states(network, scheduler, wanted, stream("fidelity", seed), track, condition)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.data.datasets import DataError, RealImages, published_images, training_images
-from ann2snn_diffusion.diffusion.conditioning import sample_size
+from ann2snn_diffusion.diffusion.conditioning import image_channels, sample_size
 from ann2snn_diffusion.evaluation.features import FeatureNetwork, load_features
 from ann2snn_diffusion.evaluation.image_quality import require_enough
 from ann2snn_diffusion.evaluation.references import Reference, bundled_reference, bundled_test_features, reference_of
@@ -26,11 +26,13 @@ class RealData:
         network: the feature network.
         reference: features of real images.
         held_out: features of other real images, [N, D]: their FID is the floor. None: none at hand.
+        class_counts: how many real images there are of each class, by label; none: they carry no labels.
     """
 
     network: FeatureNetwork
     reference: Reference
     held_out: Tensor | None
+    class_counts: tuple[int, ...] = ()
 
 
 def has_bundled_data(source: str, data: str | None, features: str | None) -> bool:
@@ -59,7 +61,7 @@ def reference_data(
         DataError, ImagesError, FeaturesError: data or features are not to be had.
     """
     unet = converted.unet
-    images, device = (unet.config["in_channels"], sample_size(unet)), str(unet.device)
+    images, device = (image_channels(unet, converted.condition), sample_size(unet)), str(unet.device)
     if converted.decoder is not None:
         images = converted.decoder.image_shape(sample_size(unet))
     if has_bundled_data(converted.name, data, features):
@@ -94,11 +96,12 @@ def real_data(
     Raises:
         DataError, ImagesError: see `published_images` and `folder_images`.
     """
-    reference = _features(training_images(data, root, channels, size), network, track)
+    images = training_images(data, root, channels, size)
+    reference = _features(images, network, track)
     if Path(data).is_dir():
-        return RealData(network, reference, None)
+        return RealData(network, reference, None, images.class_counts)
     held_out = _features(published_images(data, root, "test", channels, size), network, track)
-    return RealData(network, reference, held_out.features)
+    return RealData(network, reference, held_out.features, images.class_counts)
 
 
 def _features(images: RealImages, network: FeatureNetwork, track: Track) -> Reference:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ann2snn_diffusion.common.atomic_output import OutputError, make_folder, new_file
-from ann2snn_diffusion.common.digest import digest
+from ann2snn_diffusion.common.digest import digest, digest_of
 from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.diffusion.sampling import Drawing, sample, scheduler_settings, to_pixels
 
@@ -26,6 +26,10 @@ def shard_files(folder: Path, unet: UNet2DModel, scheduler: Any, drawing: Drawin
     last bits of a prediction depend on it, and shards of one set must not mix.
     """
     more: dict[str, Any] = {"class_labels": drawing.class_labels} if drawing.class_labels else {}
+    if drawing.class_shares:
+        more["class_shares"] = drawing.class_shares
+    if drawing.condition is not None:
+        more["condition"] = digest_of(drawing.condition)
     if drawing.decode is not None:
         more["decoder"] = digest(drawing.decode.network)
     key = digest(

@@ -36,8 +36,8 @@ class EvaluationSpec:
     seed: int = setting(0, "Image i is seeded with seed + i, for both networks.", at_least=0, at_most=2**63 - 1)
     batch_size: int = setting(64, "Images that are drawn at a time, and a shard.", at_least=1)
     class_labels: tuple[int, ...] = setting(
-        (), "Class labels of the images, in turn; none: every image draws its own.", at_least=0,
-        in_words="class labels such as 0, 1, 2",
+        (), "Class labels of the images, in turn; none: every image draws its own, as often as the real images have "
+        "it, or uniformly where these carry no labels.", at_least=0, in_words="class labels such as 0, 1, 2",
     )  # fmt: skip
     states_per_stratum: int = setting(
         8, "Noisy images in each noise stratum that ε errors are measured on.", at_least=1

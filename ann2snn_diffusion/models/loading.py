@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from diffusers import SchedulerMixin, UNet2DModel
-from torch import nn
+from torch import Tensor, nn
 
 from ann2snn_diffusion.common.atomic_output import REPORT_FILE
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.data.condition_file import read_conditions
+from ann2snn_diffusion.diffusion.conditioning import require_condition
 from ann2snn_diffusion.models.decoder import Decoder, load_decoder
 from ann2snn_diffusion.models.folders import BUNDLED, find_folder, read_json
 from ann2snn_diffusion.models.provenance import Provenance, provenance_in
@@ -42,6 +45,8 @@ class Source:
     """Class of the pipeline that it came in."""
     decoder: Decoder | None = None
     """Of a latent model."""
+    condition: Tensor | None = None
+    """What lies beside noisy images, [M, C', H, W], used in turn; None: the network takes none."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,9 @@ class Converted(Source):
     unet: SpikingUNet2DModel
     provenance: Provenance = ()
     """What was done to it, in order."""
+
+
+AnySource = TypeVar("AnySource", bound=Source)
 
 
 def load_source(
@@ -81,6 +89,18 @@ def load_ann(source: str) -> UNet2DModel:
         SourceError: see `load_source`.
     """
     return load_unet(_unet_folder(find_folder(source)[0]))[0]
+
+
+def with_conditions(source: AnySource, file: Path | None) -> AnySource:
+    """``source`` with the conditions of a file, as it is drawn and measured with; None: with none.
+
+    Raises:
+        ConditionFileError: see `read_conditions`.
+        ConditionError: they do not fit the network, or it lacks them.
+    """
+    condition = None if file is None else read_conditions(file)
+    require_condition(source.unet, condition)
+    return replace(source, condition=condition)
 
 
 def with_random_weights(source: Source, seed: int) -> Source:

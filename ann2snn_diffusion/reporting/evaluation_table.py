@@ -42,6 +42,8 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
         f"batch size {settings['batch_size']}, ANN weights: {settings['ann_weights']}",
         soft_wrap=True,
     )
+    if words := settings.get("class_labels_drawn"):
+        console.print(f"class labels drawn {words}", soft_wrap=True)
     if settings["count"] < COMPARABLE_COUNT:
         console.print(
             f"Fewer than {COMPARABLE_COUNT:,} images: these figures compare with each other, not with papers.",

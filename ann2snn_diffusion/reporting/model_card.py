@@ -45,9 +45,9 @@ DIFFUSERS = """import ann2snn_diffusion  # diffusers finds the U-Net's class thr
 from diffusers import {pipeline}
 
 {pipeline}.from_pretrained("."){call}.images[0]  # in this folder"""
-OURS = """from ann2snn_diffusion import UNetPipeline
+OURS = """{imports}from ann2snn_diffusion import UNetPipeline
 
-UNetPipeline.from_pretrained("."){call}.images[0]  # in this folder"""
+{beside}UNetPipeline.from_pretrained("."){call}.images[0]  # in this folder"""
 FOLDED = """
 
 Folded: one weight for each synapse, the ANN's with the correction added. The ANN is not in this folder; the figures are
@@ -89,5 +89,10 @@ def _snippet(converted: Converted, pipeline: str) -> str:
     if pipeline in STEPS:
         call = f"(num_inference_steps={most})" if most < STEPS[pipeline] else "()"
         return DIFFUSERS.format(pipeline=pipeline, call=call)
-    labelled = converted.unet.config["num_class_embeds"] is not None
-    return OURS.format(call="(class_labels=[0])" if labelled else "()")
+    given = ["class_labels=[0]"] if converted.unet.config["num_class_embeds"] is not None else []
+    if converted.condition is None:
+        return OURS.format(imports="", beside="", call=f"({', '.join(given)})")
+    channels, height, width = converted.condition.shape[1:]
+    beside = f"condition = torch.zeros(1, {channels}, {height}, {width})  # what lies beside the noisy image\n"
+    call = f"({', '.join([*given, 'condition=condition'])})"
+    return OURS.format(imports="import torch\n\n", beside=beside, call=call)

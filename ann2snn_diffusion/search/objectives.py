@@ -27,6 +27,7 @@ from ann2snn_diffusion.diffusion.noising import predicted_noise
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, add_noise
 from ann2snn_diffusion.diffusion.sampling import Drawing, NotFiniteError, choose_scheduler, sample, to_pixels
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
+from ann2snn_diffusion.evaluation.class_shares import class_shares
 from ann2snn_diffusion.evaluation.features import FeatureImages
 from ann2snn_diffusion.evaluation.image_quality import fid, kid
 from ann2snn_diffusion.evaluation.noise_strata import strata_bounds, stratum_of
@@ -78,7 +79,7 @@ def objective_of(
 ) -> Objective:
     """The objective that ``spec`` names, on ``data``, which `require_possible` accepts."""
     if isinstance(data, RealData):
-        return _distance(scheduler, spec, part, data, process)
+        return _distance(scheduler, spec, part, data, class_shares(unet, data), process)
     if isinstance(data, RealImages):
         return _denoise(unet, scheduler, spec, part, data, process)
     return _epsilon(unet, scheduler, spec, data, process)
@@ -176,9 +177,12 @@ def _denoise(
     return Objective("DDPM loss", draw, lambda losses: losses.mean().item())
 
 
-def _distance(scheduler: Any, spec: SearchSpec, part: Part, real: RealData, process: PartialState) -> Objective:
+def _distance(
+    scheduler: Any, spec: SearchSpec, part: Part, real: RealData, shares: tuple[float, ...], process: PartialState
+) -> Objective:
     """FID or KID of images drawn from equal noise, as an evaluation computes them."""
-    drawing = Drawing(spec.amount(part), spec.steps, FIRST_IMAGE[part] + spec.seed, spec.batch_size)
+    seed = FIRST_IMAGE[part] + spec.seed
+    drawing = Drawing(spec.amount(part), spec.steps, seed, spec.batch_size, class_shares=shares)
     sampler = choose_scheduler(scheduler, spec.scheduler)
 
     def draw(network: SpikingUNet2DModel) -> Tensor:

@@ -47,8 +47,8 @@ class CalibrationSpec:
     )
     states: int | None = setting(
         None,
-        "Noisy images that are calibrated on, all in memory at once. Default: 352 of 32 × 32 pixels, fewer where they "
-        "are larger, and at least one for each noise segment.",
+        "Noisy images that are calibrated on, all in memory at once. Default: 352, or as many as hold a GiB of "
+        "activations, and at least one for each noise segment.",
         at_least=1,
     )
     positions: int = setting(1024, "Positions per site and noise segment that thresholds are solved from.", at_least=1)

@@ -44,6 +44,7 @@ def measure_sensitivity(
     generator: torch.Generator,
     at_a_time: int,
     advance: Advance = idle,
+    channels: int | None = None,
 ) -> Sensitivity:
     """Gains of all sites of ``unet``, which runs as its ANN.
 
@@ -53,6 +54,7 @@ def measure_sensitivity(
         rows: values that are kept of each channel and segment.
         at_a_time: states that pass the ANN, forth and back, together.
         advance: told of every noise segment.
+        channels: of ε, behind which a network gives the variance that it learned; None: as many as states have.
 
     Raises:
         SpecError: a noise segment without a state.
@@ -62,13 +64,13 @@ def measure_sensitivity(
     neurons = unet.neurons()
     gain = {name: neuron.threshold.new_zeros(segments, neuron.threshold.shape[1]) for name, neuron in neurons.items()}
     values: dict[str, list[Sample]] = {name: [] for name in neurons}
-    power = states.new_zeros(segments)
+    power, channels = states.new_zeros(segments), channels or states.shape[1]
     for index in range(segments):
         mine = (segment == index).nonzero()[:, 0]
         kept: dict[str, list[Sample]] = {name: [] for name in neurons}
         for part in mine.split(at_a_time):
-            found = _vector_jacobian(unet, states[part], diffusion_timesteps[part],
-                                     None if labels is None else labels[part], generator)  # fmt: skip
+            some = (states[part], diffusion_timesteps[part], None if labels is None else labels[part])
+            found = _vector_jacobian(unet, some, channels, generator)
             power[index] += found.epsilon.square().sum() / len(mine)
             for name, (value, slope) in found.sites.items():
                 channels_last = slope.movedim(neurons[name].dim, -1).flatten(0, -2)
@@ -90,9 +92,9 @@ class _Passed:
 
 
 def _vector_jacobian(
-    unet: SpikingUNet2DModel, states: Tensor, diffusion_timesteps: Tensor, labels: Tensor | None,
-    generator: torch.Generator,
-) -> _Passed:  # fmt: skip
+    unet: SpikingUNet2DModel, batch: tuple[Tensor, Tensor, Tensor | None], channels: int, generator: torch.Generator
+) -> _Passed:
+    states, diffusion_timesteps, labels = batch
     sites: dict[str, Tensor] = {}
 
     def keep(name: str, value: Tensor, output: Tensor) -> Tensor:
@@ -103,8 +105,7 @@ def _vector_jacobian(
 
     watched = [(neuron, partial(keep, name)) for name, neuron in unet.neurons().items()]
     with torch.enable_grad(), analog(unet), visiting(after=watched):
-        # A network that learned a variance gives it behind.
-        epsilon = unet(states.requires_grad_(), diffusion_timesteps, labels).sample[:, : states.shape[1]]
+        epsilon = unet(states.requires_grad_(), diffusion_timesteps, labels).sample[:, :channels]
     z = torch.randn(epsilon.shape, generator=generator).to(epsilon)
     slopes = torch.autograd.grad(epsilon, list(sites.values()), z)
     detached = (value.detach() for value in sites.values())

@@ -81,7 +81,7 @@ def convert(
     """Convert a trained diffusers U-Net into a spiking one, without training; ``unet`` itself is left as it is.
 
     Args:
-        unet: predicts from noisy images [N, C, H, W].
+        unet: predicts from noisy images [N, C, H, W]; for one that takes more, see `convert_source`.
         scheduler: what it was trained with.
         spec: what spikes and how; its noise segments become those of equal noise on ``scheduler``.
         calibration: how thresholds and corrections are found, what the network may cost, and from which seed.
@@ -93,12 +93,32 @@ def convert(
         UnsupportedLayerError: a layer without a rule.
         SpecError: fewer states than noise segments; an energy out of reach.
         ScheduleError: a scheduler of a kind that is not known.
-        ConversionError: nothing spikes; the ANN takes more than noisy images, or its output, or the result's, is not
-            finite.
+        ConditionError: the ANN takes more than noisy images.
+        ConversionError: nothing spikes; the output of the ANN, or of the result, is not finite.
     """
-    refuse_unfit(unet, scheduler)
-    settings = Settings.of(spec, calibration, unet, scheduler)
-    return _converted(unet, scheduler, settings, images=images, fidelity=fidelity, track=track)
+    source = Source(unet, scheduler, "a network")
+    return convert_source(source, spec=spec, calibration=calibration, images=images, fidelity=fidelity, track=track)
+
+
+def convert_source(
+    source: Source,
+    *,
+    spec: SpikeSpec | None = None,
+    calibration: CalibrationSpec | None = None,
+    images: Tensor | None = None,
+    fidelity: FidelitySpec | None = None,
+    track: Track = silent,
+) -> Conversion:
+    """`convert` an ANN, its scheduler, and the conditions that lie beside its noisy images, if it takes any.
+
+    Raises:
+        ConversionError, ConditionError, ScheduleError, UnsupportedLayerError, SpecError: see `convert`; images beside
+            conditions.
+    """
+    refuse_unfit(source.unet, source.scheduler, source.condition)
+    refuse_images(source, images)
+    settings = Settings.of(spec, calibration, source.unet, source.scheduler)
+    return _converted(source, settings, images=images, fidelity=fidelity, track=track)
 
 
 def convert_to_folder(
@@ -114,21 +134,21 @@ def convert_to_folder(
     """`convert`, and write a diffusers pipeline folder with report, pictures and model card.
 
     Args:
-        source: an ANN with its scheduler, as `load_source` gives it.
+        source: an ANN with its scheduler, as `load_source` gives it, and conditions if it takes any.
         output: the folder; it appears when it is complete, or not at all.
         writing: pictures, how weights are written, and whether a folder is replaced.
 
     Raises:
         OutputError: the folder exists, or cannot be written.
-        ConversionError, ScheduleError, UnsupportedLayerError, SpecError: see `convert`.
+        ConversionError, ConditionError, ScheduleError, UnsupportedLayerError, SpecError: see `convert`.
     """
-    refuse_unfit(source.unet, source.scheduler)
-    refuse_images_of_latents(source, images)
+    refuse_unfit(source.unet, source.scheduler, source.condition)
+    refuse_images(source, images)
     settings, writing = Settings.of(spec, calibration, source.unet, source.scheduler), writing or Writing()
     seed = settings.calibration.seed
     with reserved(output), new_folder(output, writing.force, source.folder) as folder:
-        conversion = _converted(source.unet, source.scheduler, settings, images=images, track=track)
-        conversion = as_written(conversion, source.scheduler, seed, writing, track)
+        conversion = _converted(source, settings, images=images, track=track)
+        conversion = as_written(conversion, source, seed, writing, track)
         networks = {"ANN": source.unet, f"SNN, T = {settings.spec.time_steps}": conversion.unet}
         grids = sample_grids(networks, source, writing, seed, track)
         converted = with_history(conversion, source, settings.calibration, images, writing)
@@ -136,17 +156,19 @@ def convert_to_folder(
     return conversion
 
 
-def refuse_images_of_latents(source: Source, images: Tensor | None) -> None:
-    """Refuse calibration images for an ANN that draws latents.
+def refuse_images(source: Source, images: Tensor | None) -> None:
+    """Refuse calibration images for an ANN that draws latents, or that takes a condition: whose is not known.
 
     Raises:
         ConversionError: names it.
     """
-    if images is not None and source.decoder is not None:
-        raise ConversionError(f"images: {source.name} draws latents; it is calibrated on its sampling states alone.")
+    if images is None or (source.decoder is None and source.condition is None):
+        return
+    why = "takes a condition" if source.decoder is None else "draws latents"
+    raise ConversionError(f"images: {source.name} {why}; it is calibrated on its sampling states alone.")
 
 
-def as_written(conversion: Conversion, scheduler: Any, seed: int, writing: Writing, track: Track) -> Conversion:
+def as_written(conversion: Conversion, source: Source, seed: int, writing: Writing, track: Track) -> Conversion:
     """What is loaded of a folder that is written as ``writing`` says, measured anew where that rounds or folds."""
     if writing.dtype == "float32" and not writing.folded:
         return conversion
@@ -154,7 +176,8 @@ def as_written(conversion: Conversion, scheduler: Any, seed: int, writing: Writi
     unet = fold(whole) if writing.folded else whole
     with stored_as(unet, writing.dtype):
         pass
-    return finite(Conversion(unet, measure_fidelity(unet, scheduler, seed, track=track, unfolded=whole)))
+    report = measure_fidelity(unet, source.scheduler, seed, track=track, unfolded=whole, condition=source.condition)
+    return finite(Conversion(unet, report))
 
 
 def with_history(
@@ -165,14 +188,16 @@ def with_history(
     settings = {"spiking": conversion.unet.spec.to_dict(), "calibration": asdict(calibration) | {"data": data}}
     settings |= {"scheduler": {"kind": type(source.scheduler).__name__, "of": source.scheduler_of or source.name}}
     settings |= {"variant": source.variant, "dtype": writing.dtype, "folded": writing.folded}
+    if source.condition is not None:
+        settings["condition"] = f"{len(source.condition)} of {source.condition.shape[1]} channels"
     done = entry("convert", settings, None, conversion.report.figures())
     return Converted(
         conversion.unet, source.scheduler, source.name, source.revision, pipeline=source.pipeline,
-        decoder=source.decoder, provenance=(done,),
+        decoder=source.decoder, condition=source.condition, provenance=(done,),
     )  # fmt: skip
 
 
-def recorded(unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tensor | None, track: Track) -> Recording:
+def recorded(source: Source, settings: Settings, images: Tensor | None, track: Track) -> Recording:
     """What networks at any energy are made from.
 
     Raises:
@@ -182,15 +207,16 @@ def recorded(unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tens
 
     def draw(count: int) -> NoisyStates:
         wanted, generator = replace(calibration, states=count), stream("calibration", calibration.seed)
-        return calibration_states(unet, scheduler, spec.segments, wanted, images, generator, track)
+        return calibration_states(source, spec.segments, wanted, images, generator, track)
 
-    return record(partial(_uncalibrated, unet, spec), scheduler, draw, calibration, track)
+    return record(partial(_uncalibrated, source.unet, spec), source.scheduler, draw, calibration, track)
 
 
 def _measured(
-    unet: SpikingUNet2DModel, scheduler: Any, seed: int, fidelity: FidelitySpec | None, track: Track
+    unet: SpikingUNet2DModel, source: Source, seed: int, fidelity: FidelitySpec | None, track: Track
 ) -> Conversion:
-    return finite(Conversion(unet, measure_fidelity(unet, scheduler, seed, fidelity, track)))
+    report = measure_fidelity(unet, source.scheduler, seed, fidelity, track, condition=source.condition)
+    return finite(Conversion(unet, report))
 
 
 def finite(conversion: Conversion) -> Conversion:
@@ -206,24 +232,21 @@ def finite(conversion: Conversion) -> Conversion:
 
 
 def _converted(
-    unet: UNet2DModel, scheduler: Any, settings: Settings, *, images: Tensor | None,
-    fidelity: FidelitySpec | None = None, track: Track,
-) -> Conversion:  # fmt: skip
+    source: Source, settings: Settings, *, images: Tensor | None, fidelity: FidelitySpec | None = None, track: Track
+) -> Conversion:
     calibration = settings.calibration
     if calibration.energy:
-        recording = recorded(unet, scheduler, settings, images, track)
+        recording = recorded(source, settings, images, track)
         spiking = calibrated_to(calibration.energy, recording, calibration, track)
     else:
-        spiking = _least_squares(unet, scheduler, settings, images, track)
-    return _measured(spiking, scheduler, calibration.seed, fidelity, track)
+        spiking = _least_squares(source, settings, images, track)
+    return _measured(spiking, source, calibration.seed, fidelity, track)
 
 
-def _least_squares(
-    unet: UNet2DModel, scheduler: Any, settings: Settings, images: Tensor | None, track: Track
-) -> SpikingUNet2DModel:
+def _least_squares(source: Source, settings: Settings, images: Tensor | None, track: Track) -> SpikingUNet2DModel:
     spec, calibration = settings.spec, settings.calibration
-    spiking, generator = _uncalibrated(unet, spec), stream("calibration", calibration.seed)
-    states = calibration_states(unet, scheduler, spec.segments, calibration, images, generator, track)
+    spiking, generator = _uncalibrated(source.unet, spec), stream("calibration", calibration.seed)
+    states = calibration_states(source, spec.segments, calibration, images, generator, track)
     seen = seen_by(spiking, states, calibration, track)
     calibrate(spiking, seen, calibration, generator, advance=track("sites calibrated", len(spiking.neurons())))
     return spiking

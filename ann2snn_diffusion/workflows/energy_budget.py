@@ -39,8 +39,8 @@ TOLERANCE = 0.02
 """Of the energy, beyond which the price of a spike is corrected."""
 CORRECTIONS = 2
 """Of the price, at the most."""
-PROBED_ROWS = 128
-"""Values of each channel and noise segment that the price is found from."""
+PROBED_VALUES, MOST_ROWS, LEAST_ROWS = 1 << 24, 128, 32
+"""Values that the price is found from: of all channels and noise segments together, and of each."""
 HELD_FOR_GRADIENTS = 6
 """Times what a forward pass holds, in a backward pass."""
 MOST_PROBED = 88
@@ -105,7 +105,10 @@ def seen_by(unet: SpikingUNet2DModel, states: NoisyStates, calibration: Calibrat
 
 def _sensitivity(unet: SpikingUNet2DModel, states: NoisyStates, seed: int, track: Track) -> Sensitivity:
     advance, at_once = track("sites' sensitivity", len(unet.spec.segments)), images_at_once(unet, HELD_FOR_GRADIENTS)
-    return measure_sensitivity(unet, states.arguments(), PROBED_ROWS, stream("sensitivity", seed), at_once, advance)
+    batch, generator, channels = states.arguments(), stream("sensitivity", seed), states.states.shape[1]
+    rows = PROBED_VALUES // sum(neuron.threshold.numel() for neuron in unet.neurons().values())
+    rows = max(LEAST_ROWS, min(MOST_ROWS, rows))
+    return measure_sensitivity(unet, batch, rows, generator, at_once, advance, channels)
 
 
 def _any_state(unet: SpikingUNet2DModel, schedule: NoiseSchedule) -> NoisyStates:

@@ -18,13 +18,14 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.atomic_output import new_file, refuse_file
-from ann2snn_diffusion.common.digest import digest
-from ann2snn_diffusion.common.processes import reserved_by_main
+from ann2snn_diffusion.common.digest import digest, digest_of
+from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Advance, Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.memory import require_memory
 from ann2snn_diffusion.diffusion.samplers import sampler_name
 from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
+from ann2snn_diffusion.evaluation.class_shares import class_shares, labels_in_words
 from ann2snn_diffusion.evaluation.features import FeatureImages, Features
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, image_distance, measure_fidelity
 from ann2snn_diffusion.evaluation.figures import ANN, SNN, Distribution, Evaluation
@@ -81,25 +82,25 @@ def _evaluated(
     """`evaluate`, of images that the model's decoder makes, if it has one."""
     require_ann(converted.unet, "an evaluation")
     unet, scheduler = converted.unet, converted.scheduler
-    sampler = sampler_name(type(choose_scheduler(scheduler, spec.scheduler)))
-    spec = dataclasses.replace(spec, count=spec.drawn(bundled=real is not None, data=False), scheduler=sampler)
+    sampler, count = choose_scheduler(scheduler, spec.scheduler), spec.drawn(bundled=real is not None, data=False)
+    spec = dataclasses.replace(spec, count=count, scheduler=sampler_name(type(sampler)))
     if real is not None:
         require_enough(spec.count, real.network.width)
     require_memory("count", spec.count, unet)
-    ann = unet.ann()
+    ann, drawing = unet.ann(), _drawing(converted, spec, real, process)
     with ExitStack() as stack:
         folder = shards or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         images = {
-            title: _draw(network, converted, folder, spec, process, partial(track, f"images of the {title}"))
+            title: _draw(network, sampler, folder, drawing, process, partial(track, f"images of the {title}"))
             for title, network in {ANN: ann, SNN: unet}.items()
         }
     if not process.is_main_process:
         return None
     states = FidelitySpec(spec.states_per_stratum)
     return Evaluation(
-        settings=_settings(unet, ann, real, spec),
+        settings=_settings(converted, ann, real, spec),
         distribution=None if real is None else _distribution(images, real, spec, track),
-        fidelity=measure_fidelity(unet, scheduler, spec.seed, states, track),
+        fidelity=measure_fidelity(unet, scheduler, spec.seed, states, track, condition=converted.condition),
         images=image_distance(images[ANN], images[SNN]),
         drawn=images,
     )
@@ -145,17 +146,24 @@ def _written(found: Evaluation, converted: Converted, output: Path, plots: Path 
     return found
 
 
+def _drawing(converted: Converted, spec: EvaluationSpec, real: RealData | None, process: PartialState) -> Drawing:
+    """The same in all processes, of which only the main one need have ``real``."""
+    shares = everywhere(lambda: class_shares(converted.unet, real), process)
+    return Drawing(
+        spec.count, spec.steps, spec.seed, spec.batch_size, spec.class_labels, converted.decoder, converted.condition,
+        () if spec.class_labels else shares,
+    )  # fmt: skip
+
+
 def _draw(
     network: UNet2DModel,
-    converted: Converted,
+    sampler: Any,
     folder: Path,
-    spec: EvaluationSpec,
+    drawing: Drawing,
     process: PartialState,
     announce: Callable[[int], Advance],
 ) -> Tensor:
     """Images, uint8 [N, C, H, W]; shards that are finished are not drawn again."""
-    sampler = choose_scheduler(converted.scheduler, spec.scheduler)
-    drawing = Drawing(spec.count, spec.steps, spec.seed, spec.batch_size, spec.class_labels, converted.decoder)
     files = shard_files(folder, network, sampler, drawing)
     draw_shards(files, network, sampler, drawing, process, announce)
     return read_shards(files)
@@ -182,10 +190,11 @@ def _distribution(images: dict[str, Tensor], real: RealData, spec: EvaluationSpe
     return Distribution(found, difference, interval(difference, drawn[:, 1] - drawn[:, 0]), floor, floor_interval)
 
 
-def _settings(
-    unet: SpikingUNet2DModel, ann: UNet2DModel, real: RealData | None, spec: EvaluationSpec
-) -> dict[str, Any]:
-    reference = None
+def _settings(converted: Converted, ann: UNet2DModel, real: RealData | None, spec: EvaluationSpec) -> dict[str, Any]:
+    unet, reference = converted.unet, None
+    drawn = {} if spec.class_labels else {"class_labels_drawn": labels_in_words(unet, real)}
+    if converted.condition is not None:
+        drawn["condition_digest"] = digest_of(converted.condition)[:16]
     if real is not None:
         reference = {
             "features": real.network.name,
@@ -194,11 +203,17 @@ def _settings(
             "reference_count": real.reference.count,
             "preparation": real.reference.preparation,
         }
-    return dataclasses.asdict(spec) | {
-        "ann_digest": digest(ann)[:16],
-        "snn_digest": digest(unet)[:16],
-        "spiking": dict(unet.config["spiking"]),
-        "real": reference,
-        "device": str(unet.device),
-        "versions": {name: version(name) for name in ("torch", "diffusers", "torch-fidelity", "numpy", "scikit-image")},
-    }
+    return (
+        dataclasses.asdict(spec)
+        | {name: words for name, words in drawn.items() if words}
+        | {
+            "ann_digest": digest(ann)[:16],
+            "snn_digest": digest(unet)[:16],
+            "spiking": dict(unet.config["spiking"]),
+            "real": reference,
+            "device": str(unet.device),
+            "versions": {
+                name: version(name) for name in ("torch", "diffusers", "torch-fidelity", "numpy", "scikit-image")
+            },
+        }
+    )

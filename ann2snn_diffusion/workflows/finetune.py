@@ -29,6 +29,7 @@ from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.specs import require
+from ann2snn_diffusion.diffusion.conditioning import refuse_conditional
 from ann2snn_diffusion.diffusion.memory import require_memory
 from ann2snn_diffusion.diffusion.noise_schedule import require_betas
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, fidelity_on, fidelity_states
@@ -95,6 +96,7 @@ def finetune(
 
     Raises:
         ScheduleError: a scheduler without a β schedule.
+        ConditionError: a network that takes a condition beside the noisy image.
         SpecError: ``synchronous``, and the network's coding is not rate; ``denoise`` without images.
         TeacherError: the teacher's images are of another shape.
         TrainingError, ResumeError, OutputError: see `train`.
@@ -103,6 +105,7 @@ def finetune(
     require_ann(unet, "fine-tuning")
     spec = spec or TrainingSpec()
     require_betas(scheduler, "fine-tuning")
+    refuse_conditional(unet, "fine-tuning")
     lesson, run = lesson or Lesson(unet.ann(), scheduler), run or TrainingRun(accelerator_for(spec))
     require_images(spec, lesson.images)
     require_teacher(unet, lesson.ann)
@@ -192,12 +195,13 @@ def finetune_to_folder(
 
     Raises:
         OutputError: ``output`` exists, or an earlier training's checkpoints do and ``run`` does not resume.
-        ScheduleError, SpecError, TeacherError, TrainingError, ResumeError, FoldedError: see `finetune`.
+        ScheduleError, ConditionError, SpecError, TeacherError, TrainingError, ResumeError, FoldedError: see `finetune`.
     """
     require_ann(converted.unet, "fine-tuning")
     spec, writing = spec or TrainingSpec(), writing or Writing()
     require(not writing.folded, "folded", True, "false: a conversion alone is written so; `fold` folds the result")
     require_betas(converted.scheduler, "fine-tuning")
+    refuse_conditional(converted.unet, "fine-tuning")
     refuse_existing(output, writing.force, converted.folder)
     lesson = lesson or Lesson(converted.unet.ann(), converted.scheduler)
     require_images(spec, lesson.images)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.errors import A2SError, first_line
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.common.specs import require
-from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
+from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise, in_turn, require_condition
 from ann2snn_diffusion.diffusion.noise_levels import own_starts
 from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
@@ -47,33 +47,30 @@ def on_schedule(spec: SpikeSpec, scheduler: Any) -> SpikeSpec:
     return replace(spec, segments=own, guidance=guidance)
 
 
-def refuse_unfit(unet: UNet2DModel, scheduler: Any) -> None:
-    """Look at an ANN and its scheduler before any work is done.
+def refuse_unfit(unet: UNet2DModel, scheduler: Any, condition: Tensor | None = None) -> None:
+    """Look at an ANN, its scheduler, and what lies beside its noisy images, before any work is done.
 
     Raises:
         ScheduleError: a scheduler of a kind that is not known, as of flow matching models.
-        ConversionError: a network that is spiking already; one that takes more than the noisy image, that fails on its
-            own images, or whose output is not finite.
+        ConditionError: the ANN takes more than noisy images and ``condition``, or other conditions.
+        ConversionError: a network that is spiking already; one that fails on its own images, or whose output is not
+            finite.
     """
     if isinstance(unet, SpikingUNet2DModel):
         raise ConversionError("The network is spiking already; pass the ANN that it was converted from, its `ann()`.")
     noise_schedule(scheduler)
-    channels, given = unet.config["in_channels"], unet.config["out_channels"]
-    if given not in (channels, 2 * channels):
-        raise ConversionError(
-            f"The ANN has in_channels = {channels} and out_channels = {given}: expected as many, or twice as many out "
-            "with a learned variance. Conditions beside the noisy image are not supported."
-        )
-    _refuse_not_finite(unet, scheduler)
+    require_condition(unet, condition)
+    _refuse_not_finite(unet, scheduler, condition)
 
 
 @torch.no_grad()
-def _refuse_not_finite(unet: UNet2DModel, scheduler: Any) -> None:
+def _refuse_not_finite(unet: UNet2DModel, scheduler: Any, condition: Tensor | None) -> None:
     """Run the ANN once, on white noise at its least and largest noise, and name the first layer that goes wrong."""
     generator, schedule = stream("calibration", 0), noise_schedule(scheduler)
     ends = torch.tensor([0, len(schedule) - 1], device=unet.device)
     size = (schedule.signal + schedule.noise).to(unet.device)[ends].sqrt().view(-1, 1, 1, 1)
-    noise = draw_noise(unet, 2, generator) * size
+    noise, labels = draw_noise(unet, 2, generator, condition) * size, draw_labels(unet, 2, generator)
+    states = NoisyStates(noise, ends, labels, schedule=schedule, condition=in_turn(condition, 2))
     broken: list[str] = []
 
     def look(name: str, received: Any, output: Any) -> None:
@@ -84,7 +81,7 @@ def _refuse_not_finite(unet: UNet2DModel, scheduler: Any) -> None:
     layers = [(layer, partial(look, name)) for name, layer in unet.named_modules() if not list(layer.children())]
     with visiting(after=layers):
         try:
-            unet(*NoisyStates(noise, ends, draw_labels(unet, 2, generator), schedule=schedule).arguments())
+            unet(*states.arguments())
         except (RuntimeError, ValueError, TypeError) as error:
             size = unet.config["sample_size"]
             raise ConversionError(f"The ANN fails on images of sample_size = {size}: {first_line(error)}") from error

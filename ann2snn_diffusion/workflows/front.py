@@ -28,7 +28,7 @@ from ann2snn_diffusion.workflows.convert import (
     as_written,
     finite,
     recorded,
-    refuse_images_of_latents,
+    refuse_images,
     with_history,
 )
 from ann2snn_diffusion.workflows.energy_budget import calibrated_to
@@ -74,8 +74,8 @@ def front_to_folder(
     """
     require(bool(energies), "front", energies, "energies such as 0.15,0.25,0.35")
     writing, settings = writing or Writing(), settings or Settings(SpikeSpec(), CalibrationSpec())
-    refuse_unfit(source.unet, source.scheduler)
-    refuse_images_of_latents(source, images)
+    refuse_unfit(source.unet, source.scheduler, source.condition)
+    refuse_images(source, images)
     each = [
         Settings.of(settings.spec, replace(settings.calibration, energy=energy), source.unet, source.scheduler)
         for energy in sorted(energies)
@@ -84,7 +84,7 @@ def front_to_folder(
     with reserved(output), new_folder(output, writing.force, source.folder, FRONT_FILE) as folder:
         grids, points = sample_grids({"ANN": source.unet}, source, writing, seed, track), []
         for one, conversion in _conversions(source, each, images, track):
-            conversion = as_written(conversion, source.scheduler, seed, writing, track)
+            conversion = as_written(conversion, source, seed, writing, track)
             energy = one.calibration.energy or 0
             networks = {f"SNN, energy {energy:g}": conversion.unet}
             grids |= sample_grids(networks, source, writing, seed, track)
@@ -106,8 +106,9 @@ def front_to_folder(
 def _conversions(
     source: Source, settings: Sequence[Settings], images: Tensor | None, track: Track
 ) -> Iterator[tuple[Settings, Conversion]]:
-    recording = recorded(source.unet, source.scheduler, settings[0], images, track)
-    states = fidelity_states(recording.make(), source.scheduler, settings[0].calibration.seed, track=track)
+    recording = recorded(source, settings[0], images, track)
+    seed = settings[0].calibration.seed
+    states = fidelity_states(recording.make(), source.scheduler, seed, track=track, condition=source.condition)
     for one in settings:
         energy = one.calibration.energy or 0
         stages = part_of(f"energy {energy:g}", track)

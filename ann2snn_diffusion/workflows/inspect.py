@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ann2snn_diffusion.common.atomic_output import make_folder, new_file, refuse_existing_file, refuse_file
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.reservation import reserved
@@ -30,6 +32,7 @@ def inspect(
     fidelity: FidelitySpec | None = None,
     seed: int = 0,
     track: Track = silent,
+    condition: Tensor | None = None,
 ) -> Costs:
     """Count what a converted network does in one forward pass, beside its ANN; ``unet`` itself is left as it is.
 
@@ -40,14 +43,20 @@ def inspect(
             network, which has none, the SNN's.
         seed: of these states.
         track: told of every stage and step.
+        condition: what lies beside noisy images, [M, C', H, W], used in turn; None: the network takes none.
+
+    Raises:
+        ConditionError: see `require_condition`.
     """
     if unet.folded:
-        return _without_ann(unet, scheduler, fidelity or FidelitySpec(), seed, track)
-    return measure_fidelity(unet, scheduler, seed, fidelity, track).costs
+        return _without_ann(unet, scheduler, fidelity or FidelitySpec(), seed, track, condition)
+    return measure_fidelity(unet, scheduler, seed, fidelity, track, condition=condition).costs
 
 
-def _without_ann(unet: SpikingUNet2DModel, scheduler: Any, spec: FidelitySpec, seed: int, track: Track) -> Costs:
-    states = own_states(unet, scheduler, seed, spec, track)
+def _without_ann(
+    unet: SpikingUNet2DModel, scheduler: Any, spec: FidelitySpec, seed: int, track: Track, condition: Tensor | None
+) -> Costs:
+    states = own_states(unet, scheduler, seed, spec, track, condition)
     layout = layout_of(unet, states.part(slice(1)))
     counts = count_spikes(unet, layout, states)
     bounds = strata_bounds(scheduler)
@@ -98,7 +107,10 @@ def inspect_to_files(
     with ExitStack() as held:
         for place in filter(None, (files.json, files.plots)):
             held.enter_context(reserved(place))
-        costs = inspect(converted.unet, converted.scheduler, fidelity=fidelity, seed=seed, track=track)
+        costs = inspect(
+            converted.unet, converted.scheduler, fidelity=fidelity, seed=seed, track=track,
+            condition=converted.condition,
+        )  # fmt: skip
         if files.json is not None:
             _write_costs(files.json, costs, files.table)
         if files.plots is not None:

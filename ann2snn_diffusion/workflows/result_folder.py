@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DModel
@@ -69,14 +70,15 @@ def sample_grids(
     Where they cannot be drawn, as of a network whose images are not finite, a warning takes their place.
 
     Args:
-        source: whose scheduler they are drawn by, and whose decoder makes images of them.
+        source: whose scheduler they are drawn by, beside whose conditions, and whose decoder makes images of them.
     """
     count, steps = writing.shown(source.unet), writing.sample_steps
     if not count:
         return {}
     ddim = choose_scheduler(source.scheduler, "ddim")
     steps = min(steps, ddim.config.num_train_timesteps)
-    drawing, grids = Drawing(count, steps, seed, min(count, images_at_once(source.unet)), decode=source.decoder), {}
+    at_once, decode, condition = min(count, images_at_once(source.unet)), source.decoder, source.condition
+    drawing, grids = Drawing(count, steps, seed, at_once, decode=decode, condition=condition), {}
     for title, network in networks.items():
         advance = track(f"{count} images, {title}", steps * len(drawing.batches()))
         try:
@@ -131,9 +133,11 @@ def write_result(
         dtype: of the weights.
     """
     unet = converted.unet
-    origin = {"source": converted.name, "revision": converted.revision}
+    origin: dict[str, Any] = {"source": converted.name, "revision": converted.revision}
+    if converted.condition is not None:
+        origin["condition_channels"] = converted.condition.shape[1]
     unet.register_to_config(converted_from=origin)
-    pipeline = pipeline_of(unet, converted.scheduler, converted.decoder, converted.pipeline)
+    pipeline = pipeline_of(converted)
     with stored_as(unet, dtype):
         pipeline.save_pretrained(folder)
     content = {**origin, "spiking": unet.config["spiking"], "folded": unet.folded}

@@ -23,7 +23,9 @@ from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.data.datasets import RealImages
+from ann2snn_diffusion.diffusion.conditioning import refuse_conditional
 from ann2snn_diffusion.diffusion.sampling import scheduler_settings
+from ann2snn_diffusion.evaluation.class_shares import class_shares
 from ann2snn_diffusion.evaluation.fidelity import measure_fidelity
 from ann2snn_diffusion.evaluation.network_layout import layout_of
 from ann2snn_diffusion.evaluation.noise_strata import strata_bounds
@@ -67,6 +69,7 @@ def search_thresholds(
     Raises:
         JournalError: the journal there is of another search.
         OutputError: the journal cannot be written.
+        ConditionError: a network that takes a condition beside the noisy image.
         ObjectiveError, SamplingError, ScheduleError: the objective cannot be computed from what there is.
         SearchError: the unguided network gives nothing finite; no site in any of the groups; a grid beyond the budget.
         FoldedError: ``unet`` is folded.
@@ -74,6 +77,7 @@ def search_thresholds(
     require_ann(unet, "a search of thresholds")
     spec, process = spec or SearchSpec(), process or PartialState()
     require_possible(scheduler, spec, data)
+    refuse_conditional(unet, "a search of thresholds")
     groups = _groups(unet, scheduler, spec)
     unet = copy.deepcopy(unet)
     unet.guidance = 1.0
@@ -119,13 +123,14 @@ def search_thresholds_to_folder(
 
     Raises:
         OutputError: ``output`` exists, or cannot be written; a model is where the journal belongs.
-        JournalError, ObjectiveError, SamplingError, SearchError, FoldedError: see `search_thresholds`.
+        JournalError, ConditionError, ObjectiveError, SamplingError, SearchError, FoldedError: see `search_thresholds`.
     """
     require_ann(converted.unet, "a search of thresholds")
     spec, process, writing = spec or SearchSpec(), process or PartialState(), writing or Writing()
     require(not writing.folded, "folded", True, "false: a conversion alone is written so; `fold` folds the result")
     refuse_existing(output, writing.force, converted.folder)
     require_possible(converted.scheduler, spec, data)
+    refuse_conditional(converted.unet, "a search of thresholds")
     if data is not None and converted.decoder is not None:
         raise SearchError(f"data: {converted.name} draws latents; only objective = 'epsilon' is supported for it.")
     _groups(converted.unet, converted.scheduler, spec)
@@ -214,6 +219,7 @@ def _identity(
         key = digest(data.network.network, reference=data.reference.mean.tolist())[:16]
         identity |= {"data": data.reference.name, "features": data.network.name, "data_digest": key}
         identity |= {"sampler": spec.scheduler, "steps": spec.steps}
+        identity |= {"class_shares": list(shares)} if (shares := class_shares(unet, data)) else {}
     return identity
 
 

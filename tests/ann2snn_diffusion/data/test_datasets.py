@@ -58,6 +58,7 @@ def test_debian_s_fashion_mnist_is_padded_with_black(debian: Path, split: datase
 def test_data_sets_are_read_from_torchvision_s_folders(torchvision_mnist: Path) -> None:
     images = published_images("mnist", torchvision_mnist, "train", 1, (28, 28))
     assert np.array_equal(images[2][0].numpy(), PIXELS[2])
+    assert images.class_counts == (4, *[0] * 9)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,15 @@ def test_a_folder_s_images_are_scaled_and_cropped(tmp_path: Path) -> None:
     images = folder_images(tmp_path, 3, (8, 16))
     assert images[0].shape == images[1].shape == (3, 8, 16)
     assert images[0].float().mean((1, 2)).tolist() == [255, 0, 0]
+
+
+def test_folders_in_a_folder_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("dog/1.png", "cat/1.png", "cat/deeper/2.png", "cat/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    assert folder_images(tmp_path, 1, (8, 8)).class_counts == (3, 1)
+    Image.new("L", (8, 8)).save(tmp_path / "of no class.png")
+    assert folder_images(tmp_path, 1, (8, 8)).class_counts == ()
 
 
 def test_the_digest_follows_the_content(tmp_path: Path) -> None:

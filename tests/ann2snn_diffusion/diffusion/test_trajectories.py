@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 
+from ann2snn_diffusion.diffusion.conditioning import ConditionError
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, record, sampling_states
 
 
@@ -44,6 +45,31 @@ def test_class_labels_travel_with_their_trajectory(
     assert trajectories.class_labels is not None
     assert labels is not None
     assert torch.equal(labels, trajectories.class_labels[rows])
+
+
+@torch.no_grad()
+def test_states_beside_a_condition_are_those_of_a_sampler_that_moves_the_image_alone(
+    make_unet: Callable[..., UNet2DModel],
+) -> None:
+    unet, sampler, condition = make_unet(in_channels=3), DDIMScheduler(), torch.randn(2, 2, 8, 8)
+    trajectories = record(unet, sampler, 4, 4, torch.Generator().manual_seed(4), condition=condition)
+    beside = condition[torch.tensor([0, 1, 0, 1])]
+    state = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(4))
+    sampler.set_timesteps(4)
+    for diffusion_timestep in sampler.timesteps:
+        found = trajectories.states(torch.arange(4), diffusion_timestep.expand(4))
+        torch.testing.assert_close(found.states, state, rtol=1e-4, atol=1e-4)
+        given, _, _ = found.part(slice(1, 4)).arguments()
+        torch.testing.assert_close(given, torch.cat([state, beside], 1)[1:], rtol=1e-4, atol=1e-4)
+        predicted = unet(torch.cat([state, beside], 1), diffusion_timestep).sample
+        state = sampler.step(predicted, diffusion_timestep, state).prev_sample  # pyright: ignore
+
+
+def test_trajectories_without_the_condition_that_a_network_takes_are_refused(
+    make_unet: Callable[..., UNet2DModel], scheduler: DDPMScheduler, generator: torch.Generator
+) -> None:
+    with pytest.raises(ConditionError, match="`condition` beside"):
+        record(make_unet(in_channels=3), scheduler, 1, 2, generator)
 
 
 def test_sampling_states_are_spread_and_as_many_as_asked_for(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:

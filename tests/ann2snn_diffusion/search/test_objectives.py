@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,7 +28,8 @@ from ann2snn_diffusion.search.objectives import (
 )
 from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
-from ann2snn_diffusion.spiking.unet import analog
+from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from ann2snn_diffusion.workflows.convert import convert
 
 
@@ -117,6 +119,21 @@ def test_fid_and_kid_are_those_of_the_images_that_the_network_draws(converted: C
     features = real.network(objectives.FeatureImages((drawn * 255).round().to(torch.uint8))).pooled
     assert found == pytest.approx(fid(features, real.reference), rel=1e-6)
     assert value(build(converted, "searched", real, **settings | {"objective": "kid"}), converted) > 0
+
+
+def test_classes_are_drawn_as_often_as_the_real_images_have_them(
+    make_unet: Callable[..., UNet2DModel], real: RealData
+) -> None:
+    blocks: dict[str, Any] = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    snn = SpikingUNet2DModel.from_unet(
+        make_unet(sample_size=32, num_class_embeds=3, **blocks), SpikeSpec(segments=(0,))
+    )
+    spec, scheduler = SearchSpec(objective="fid", count=3, held_out=14, steps=2), DDPMScheduler()
+    of_one = replace(real, class_counts=(0, 5))
+    found = objective_of(snn, scheduler, spec, "searched", of_one, PartialState(cpu=True)).draw(snn)
+    drawing = Drawing(3, 2, seed=1_000_000, class_labels=(1,))
+    expected = objectives.drawn_features(snn, choose_scheduler(scheduler, "ddim"), drawing, slice(0, 3), real)
+    torch.testing.assert_close(found, expected)
 
 
 def test_real_images_are_needed_and_enough_of_them(converted: Converted, real: RealData) -> None:

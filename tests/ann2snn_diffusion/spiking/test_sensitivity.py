@@ -7,6 +7,7 @@ from ann2snn_diffusion.spiking.sensitivity import measure_sensitivity
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.observe import visiting
+from tests.conftest import build_unet
 
 STATES, REPEATS, SIZE = 6, 20, 1e-3
 
@@ -59,6 +60,19 @@ def test_values_are_those_that_pass_in_the_ann(snn: SpikingUNet2DModel, states: 
     for sample in found.values.values():
         assert (sample.rows >= sample.low[:, None]).all()
         assert (sample.rows <= sample.high[:, None]).all()
+
+
+def test_what_lies_behind_ε_in_the_output_counts_for_nothing(generator: torch.Generator) -> None:
+    snn = SpikingUNet2DModel.from_unet(build_unet(in_channels=2, out_channels=2), SpikeSpec(segments=(0,)))
+    batch = torch.randn(STATES, 2, 8, 8, generator=generator), torch.full((STATES,), 500), None
+    found = []
+    for _ in range(2):
+        found.append(measure_sensitivity(snn, batch, 16, torch.Generator().manual_seed(0), 32, channels=1))
+        with torch.no_grad():
+            snn.conv_out.weight[1:] *= 3
+    assert torch.equal(found[0].power, found[1].power)
+    for name, gain in found[0].gain.items():
+        torch.testing.assert_close(found[1].gain[name], gain)
 
 
 def test_a_segment_without_a_state_is_refused(snn: SpikingUNet2DModel, states: torch.Tensor) -> None:

@@ -10,7 +10,7 @@ from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
 from ann2snn_diffusion.models.loading import Source, load_converted
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.training.spec import TrainingSpec
-from ann2snn_diffusion.workflows.convert import ConversionError, convert, convert_to_folder
+from ann2snn_diffusion.workflows.convert import convert, convert_to_folder
 from ann2snn_diffusion.workflows.finetune import finetune
 from ann2snn_diffusion.workflows.result_folder import Writing
 
@@ -46,8 +46,3 @@ def test_pictures_of_any_number_of_channels_are_drawn(make_unet: Make, tmp_path:
     convert_to_folder(source, tmp_path / "snn", calibration=QUICK, writing=Writing(samples=2, sample_steps=2))
     assert (tmp_path / "snn" / "samples.png").exists()
     assert load_converted(tmp_path / "snn").unet.config["in_channels"] == channels
-
-
-def test_conditions_beside_the_image_are_refused_before_any_work(make_unet: Make) -> None:
-    with pytest.raises(ConversionError, match="in_channels = 6 and out_channels = 3: expected as many"):
-        convert(make_unet(in_channels=6, out_channels=3), DDPMScheduler())

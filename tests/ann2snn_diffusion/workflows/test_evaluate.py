@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.models.unets.unet_2d import UNet2DOutput
 from rich.console import Console
 
+from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler, sample, to_pixels
+from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
 from ann2snn_diffusion.evaluation.figures import Evaluation
 from ann2snn_diffusion.evaluation.image_quality import QualityError
 from ann2snn_diffusion.evaluation.real_data import RealData, bundled_data
@@ -123,3 +126,17 @@ def test_the_floor_is_the_distance_of_as_many_real_images(converted: Converted, 
     assert distribution.floor_interval is not None
     assert distribution.floor_interval[0] < distribution.floor < distribution.floor_interval[1]
     assert distribution.floor < distribution.quality["ANN"].fid
+
+
+def test_classes_are_drawn_as_often_as_the_real_images_have_them(
+    make_unet: Callable[..., UNet2DModel], real: RealData, tmp_path: Path
+) -> None:
+    blocks: dict[str, Any] = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    ann, scheduler = make_unet(sample_size=32, num_class_embeds=4, **blocks), DDPMScheduler()
+    snn = convert(ann, scheduler, calibration=QUICK, fidelity=FidelitySpec(1, 2)).unet
+    converted = Converted(snn, scheduler, "tiny")  # pyright: ignore[reportArgumentType]
+    found = measured(converted, tmp_path, dataclasses.replace(real, class_counts=(0, 5, 0)))
+    words = "as often as in fashion-mnist train; 3, which they have not, is left out"
+    assert found.settings["class_labels_drawn"] == words
+    all_of_one = sample(ann, choose_scheduler(scheduler, "ddim"), Drawing(2, 2, class_labels=(1,)))
+    assert (to_pixels(all_of_one).int() - found.drawn["ANN"][:2].int()).abs().max() <= 1
