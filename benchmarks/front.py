@@ -24,7 +24,7 @@ from ann2snn_diffusion.workflows.energy_budget import calibrated_to
 CASES = {
     "radix, two spikes a time step": SpikeSpec(),
     "radix": SpikeSpec(doubled=("conv_out",)),
-    "radix, {0, 1} after activations": SpikeSpec(signed_activations=False),
+    "radix, two, {0, 1} after activations": SpikeSpec(signed_activations=False),
     "ternary": SpikeSpec(coding="ternary", doubled=("conv_out",)),
     "rate": SpikeSpec(coding="rate", doubled=("conv_out",)),
     "rate, synchronous": SpikeSpec(coding="rate", schedule="synchronous", doubled=("conv_out",)),

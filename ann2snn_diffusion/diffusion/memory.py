@@ -15,8 +15,9 @@ AT_ONCE = GIB
 """Bytes of activations that images under way may hold together."""
 MOST_AT_ONCE = 32
 """Images: more of them pass no faster."""
-UNDER_WAY = 8
-"""Activations of full size that a layer under way holds: inputs that lie side by side, normalised, spiking, outputs."""
+UNDER_WAY = 14
+"""Activations as wide as the first block that a layer under way holds: two or three of them side by side as its input,
+those normalised, their spikes, its output."""
 
 
 def bytes_per_image(unet: UNet2DModel) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ann2snn_diffusion.common.heap import give_back
 from ann2snn_diffusion.common.progress import Track
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
@@ -94,13 +95,16 @@ def record(
     seen, held_out = drawn.part(slice(0, count)), drawn.part(slice(count, count + more))
     sensitivity = _sensitivity(network, seen.part(slice(0, min(count, MOST_PROBED))), calibration.seed, track)
     plan = plan_of(network, sensitivity, prices, image_error_weights(scheduler, bounds).to(network.device))
+    give_back()
     return Recording(make, layout, plan, seen_by(network, seen, calibration, track), held_out)
 
 
 def seen_by(unet: SpikingUNet2DModel, states: NoisyStates, calibration: CalibrationSpec, track: Track) -> SeenStates:
     """States with what the ANN makes of them, a few at a time."""
     advance, generator = track("ANN's outputs", len(states)), stream("places", calibration.seed)
-    return seen_states(unet, states.arguments(), calibration, generator, images_at_once(unet), advance)
+    seen = seen_states(unet, states.arguments(), calibration, generator, images_at_once(unet), advance)
+    give_back()
+    return seen
 
 
 def _sensitivity(unet: SpikingUNet2DModel, states: NoisyStates, seed: int, track: Track) -> Sensitivity:
@@ -169,4 +173,5 @@ def _calibrated(
     solve = partial(recording.plan.solve, recording.plan.multiplier(energy))
     generator = stream("calibration", calibration.seed, 1)
     calibrate(network, recording.seen, calibration, generator, solve, advance)
+    give_back()
     return network
