@@ -1,0 +1,120 @@
+"""Training at an energy: the loss grows by what spikes cost, at a price that is steered until the network spends it.
+
+Let E be the share of the ANN's energy that the network spends on a batch, counted, with the gradient of
+`counted_spikes`, and E* the budget. A step minimises
+
+    loss + λ · E / E*
+
+and then every threshold θ, and the price λ, move by what was spent too much or too little:
+
+    θ ← θ · (E / E*)^KEEPING,      λ ← λ · (E / E*)^ASCENT
+
+The first keeps the network at its budget, the second is dual ascent: λ comes to rest where steps no longer lead away
+from the budget, and then spikes are where they are worth most. Where the loss is the logarithm of the error, and that
+grows with the n-th power of what is saved, λ is n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ann2snn_diffusion.common.specs import require
+from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
+from ann2snn_diffusion.diffusion.noisy_states import any_state
+from ann2snn_diffusion.evaluation.cost_tables import cost_table
+from ann2snn_diffusion.evaluation.network_layout import layout_of
+from ann2snn_diffusion.evaluation.prices import accumulates_by_place, prices_of
+from ann2snn_diffusion.spiking.counted_spikes import cost_of_spikes, spike_table
+from ann2snn_diffusion.spiking.guidance import by_group
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, listening
+from ann2snn_diffusion.training.spec import TrainingSpec
+
+START = 2.0
+"""λ at first."""
+KEEPING, ASCENT = 0.3, 0.1
+LARGEST = 0.5
+"""Of ln(E / E*): a network far from its budget comes there in steps."""
+COUNTED = 16
+"""Images of a batch, at the least, whose spikes are counted; they lie at all noise levels, like the others."""
+
+
+class EnergyBudget:
+    """What spikes cost, and what that weighs in the loss, which every step changes.
+
+    Args:
+        unet: the network, on its device.
+        scheduler: whose noise levels its states have.
+        energy: E*.
+        costs: of an operation; see `cost_table`.
+
+    Attributes:
+        multiplier: λ.
+
+    Raises:
+        SpecError: what stays analog spends E* alone; a network whose spikes have no table, see `counted_spikes`.
+        CostTableError: see `cost_table`.
+    """
+
+    def __init__(self, unet: SpikingUNet2DModel, scheduler: Any, energy: float, costs: str) -> None:
+        require(unet.spec.schedule == "layerwise", "energy", energy, "none beside the synchronous schedule")
+        guided = any(factor != 1 for factor in by_group(unet.guidance).values())
+        require(not guided, "energy", energy, "none beside threshold guidance, which training would undo")
+        layout = layout_of(unet, any_state(unet, noise_schedule(scheduler)))
+        prices = prices_of(layout, unet, cost_table(costs), torch.ones(1))
+        prices.require_reach(energy)
+        self.energy, self.analog_share, self.multiplier = energy, prices.analog_share, START
+        reached, neurons = accumulates_by_place(layout), unet.neurons()
+        self.sites = {
+            neurons[site]: ((prices.of_accumulate * count).float().to(unet.device), spike_table(neurons[site]))
+            for site, count in reached.items()
+        }
+
+    def listening(self, unet: SpikingUNet2DModel) -> AbstractContextManager[dict[nn.Module, Tensor]]:
+        """What the spikes of each site cost, a mean over images, in a forward pass inside the ``with`` block."""
+        return listening(unet, self._cost)
+
+    def _cost(self, neuron: SpikingNeuron, value: Tensor) -> Tensor:
+        price, table = self.sites[neuron]
+        counted = slice(None, None, max(1, len(value) // COUNTED))
+        return cost_of_spikes(neuron, value, price, table, counted)
+
+    def spent(self, costs: Mapping[nn.Module, Tensor]) -> Tensor:
+        """E of a forward pass, with gradients."""
+        return self.analog_share + torch.stack(list(costs.values())).sum()
+
+    @property
+    def weight(self) -> float:
+        """What E weighs in the loss."""
+        return self.multiplier / self.energy
+
+    @torch.no_grad()
+    def steer(self, spent: float) -> None:
+        """Move thresholds and λ after a step that spent E."""
+        beyond = min(max(math.log(spent / self.energy), -LARGEST), LARGEST)
+        self.multiplier *= math.exp(ASCENT * beyond)
+        for neuron in self.sites:
+            neuron.threshold.mul_(math.exp(KEEPING * beyond))
+
+    def state_dict(self) -> dict[str, float]:
+        """λ."""
+        return {"multiplier": self.multiplier}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from λ."""
+        self.multiplier = state["multiplier"]
+
+
+def budget_of(unet: SpikingUNet2DModel, scheduler: Any, spec: TrainingSpec) -> EnergyBudget | None:
+    """The budget that a training has to keep; None: it has none.
+
+    Raises:
+        SpecError, CostTableError: see `EnergyBudget`.
+    """
+    return None if spec.energy is None else EnergyBudget(unet, scheduler, spec.energy, spec.costs)
