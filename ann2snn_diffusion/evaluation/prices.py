@@ -10,7 +10,7 @@ from ann2snn_diffusion.spiking.spike_prices import Prices
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 
-def prices_of(layout: NetworkLayout, unet: SpikingUNet2DModel, costs: CostTable, widths: Tensor) -> Prices:
+def prices_of(layout: NetworkLayout, unet: SpikingUNet2DModel, costs: CostTable) -> Prices:
     """What spikes and the rest cost by a table, as shares of the ANN's multiply-accumulates."""
     ann = costs.multiply_accumulate * sum(one.operations for one in layout.synapses if one.in_ann)
     analog = sum(one.runs * one.operations for one in layout.synapses if not one.fan_out)
@@ -23,7 +23,7 @@ def prices_of(layout: NetworkLayout, unet: SpikingUNet2DModel, costs: CostTable,
         site: costs.accumulate * reached[site] * population.size / channels[site] / ann
         for site, population in layout.populations.items()
     }
-    return Prices(of_spike, costs.accumulate / ann, costs.multiply_accumulate * analog / ann, widths)
+    return Prices(of_spike, costs.accumulate / ann, costs.multiply_accumulate * analog / ann)
 
 
 def accumulates_by_place(layout: NetworkLayout) -> dict[str, Tensor]:

@@ -49,29 +49,30 @@ def spike_table(neuron: SpikingNeuron) -> SpikeTable:
 
 
 class CostOfSpikes(torch.autograd.Function):
-    """Mean over images of Σ price · N of a whole population, as one function of value, unit and offset."""
+    """Σ price · N of a whole population, as one function of value, unit and offset."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, unit: Tensor, offset: Tensor, price: Tensor, table: SpikeTable) -> Tensor:
-        """A number, for the value [B, …] that charges the population; price [1, …] broadcasts against it."""
+        """Of each image, [B], for the value [B, …] that charges it; price [1, …] broadcasts against that."""
         ctx.save_for_backward(value, unit, offset, price)
         ctx.table = table
         spikes = _look_up(table.spikes, _quarter(value, unit, offset, table))
-        return (spikes * price).sum() / len(value) if price.numel() > 1 else spikes.sum() * (price.sum() / len(value))
+        return (spikes * price).flatten(1).sum(1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients by value, unit and offset, see the module's equations."""
         value, unit, offset, price = ctx.saved_tensors
         slope = _look_up(ctx.table.slope, _quarter(value, unit, offset, ctx.table))
-        by_value = slope.mul_(gradients[0] / len(value) * price / unit)
+        of_image = gradients[0].view(-1, *[1] * (value.ndim - 1))
+        by_value = slope.mul_(of_image * price / unit)
         by_offset = -by_value.sum_to_size(offset.shape)
         by_unit = -((by_value * value).sum_to_size(unit.shape) + offset * by_offset) / unit
         return by_value, by_unit, by_offset, None, None
 
 
 def cost_of_spikes(neuron: SpikingNeuron, value: Tensor, price: Tensor, table: SpikeTable, rows: slice) -> Tensor:
-    """Mean over images of Σ price · N, of what ``neuron``, charged once, fires for ``value`` [B, …], with gradients.
+    """Σ price · N of each image, [rows], of what ``neuron``, charged once, fires for ``value`` [B, …], with gradients.
 
     Args:
         price: of a spike at each place, [1, …], to broadcast against ``value``.

@@ -1,13 +1,16 @@
 """Training at an energy: the loss grows by what spikes cost, at a price that is steered until the network spends it.
 
-Let E be the share of the ANN's energy that the network spends on a batch, counted, with the gradient of
+Let E_b be the share of the ANN's energy that the network spends on image b, counted, with the gradient of
 `counted_spikes`, and E* the budget. A step minimises
 
-    loss + λ · E / E*
+    loss + λ · mean_b E_b / E*
 
-and then every threshold θ, and the price λ, move by what was spent too much or too little:
+and then every threshold θ, and the price λ, move by what is spent too much or too little, at all noise levels:
 
-    θ ← θ · (E / E*)^KEEPING,      λ ← λ · (E / E*)^ASCENT
+    θ ← θ · (E / E*)^KEEPING,      λ ← λ · (E / E*)^ASCENT,      E = Σ_k w_k · E_k
+
+where E_k is a running mean over images in noise segment k, and w_k its share of the diffusion timesteps: a batch has,
+by chance, more of the noise levels that spend much, and stays so for many steps.
 
 The first keeps the network at its budget, the second is dual ascent: λ comes to rest where steps no longer lead away
 from the budget, and then spikes are where they are worth most. Where the loss is the logarithm of the error, and that
@@ -38,7 +41,9 @@ from ann2snn_diffusion.training.spec import TrainingSpec
 
 START = 2.0
 """λ at first."""
-KEEPING, ASCENT = 0.3, 0.1
+KEEPING, ASCENT = 0.2, 0.1
+REMEMBERED = 0.9
+"""Of the running means, at each image."""
 LARGEST = 0.5
 """Of ln(E / E*): a network far from its budget comes there in steps."""
 COUNTED = 16
@@ -56,6 +61,7 @@ class EnergyBudget:
 
     Attributes:
         multiplier: λ.
+        by_segment: E_k, float64 [K], on the CPU; None before the first step.
 
     Raises:
         SpecError: what stays analog spends E* alone; a network whose spikes have no table, see `counted_spikes`.
@@ -66,10 +72,14 @@ class EnergyBudget:
         require(unet.spec.schedule == "layerwise", "energy", energy, "none beside the synchronous schedule")
         guided = any(factor != 1 for factor in by_group(unet.guidance).values())
         require(not guided, "energy", energy, "none beside threshold guidance, which training would undo")
-        layout = layout_of(unet, any_state(unet, noise_schedule(scheduler)))
-        prices = prices_of(layout, unet, cost_table(costs), torch.ones(1))
+        schedule = noise_schedule(scheduler)
+        layout = layout_of(unet, any_state(unet, schedule))
+        prices = prices_of(layout, unet, cost_table(costs))
         prices.require_reach(energy)
-        self.energy, self.analog_share, self.multiplier = energy, prices.analog_share, START
+        self.energy, self.analog_share = energy, prices.analog_share
+        self.multiplier = START
+        self.by_segment: Tensor | None = None
+        self.widths = torch.tensor([*schedule.starts(unet.spec.segments), len(schedule)]).diff() / len(schedule)
         reached, neurons = accumulates_by_place(layout), unet.neurons()
         self.sites = {
             neurons[site]: ((prices.of_accumulate * count).float().to(unet.device), spike_table(neurons[site]))
@@ -77,38 +87,50 @@ class EnergyBudget:
         }
 
     def listening(self, unet: SpikingUNet2DModel) -> AbstractContextManager[dict[nn.Module, Tensor]]:
-        """What the spikes of each site cost, a mean over images, in a forward pass inside the ``with`` block."""
+        """What the spikes of each site cost in a forward pass inside the ``with`` block, for images `counted`."""
         return listening(unet, self._cost)
 
     def _cost(self, neuron: SpikingNeuron, value: Tensor) -> Tensor:
         price, table = self.sites[neuron]
-        counted = slice(None, None, max(1, len(value) // COUNTED))
-        return cost_of_spikes(neuron, value, price, table, counted)
+        return cost_of_spikes(neuron, value, price, table, self.counted(len(value)))
+
+    def counted(self, batch_size: int) -> slice:
+        """The images of a batch whose spikes are counted."""
+        return slice(None, None, max(1, batch_size // COUNTED))
 
     def spent(self, costs: Mapping[nn.Module, Tensor]) -> Tensor:
-        """E of a forward pass, with gradients."""
-        return self.analog_share + torch.stack(list(costs.values())).sum()
+        """E_b of a forward pass, for images `counted`, with gradients."""
+        return self.analog_share + torch.stack(list(costs.values())).sum(0)
 
     @property
     def weight(self) -> float:
-        """What E weighs in the loss."""
+        """What the mean of E_b weighs in the loss."""
         return self.multiplier / self.energy
 
     @torch.no_grad()
-    def steer(self, spent: float) -> None:
-        """Move thresholds and λ after a step that spent E."""
-        beyond = min(max(math.log(spent / self.energy), -LARGEST), LARGEST)
+    def steer(self, spent: Tensor, segment: Tensor) -> None:
+        """Move thresholds and λ after a step in which images of noise segments int64 [B] spent E_b, [B]."""
+        beyond = math.log(self._mean(spent.double().cpu(), segment.cpu()) / self.energy)
+        beyond = min(max(beyond, -LARGEST), LARGEST)
         self.multiplier *= math.exp(ASCENT * beyond)
         for neuron in self.sites:
             neuron.threshold.mul_(math.exp(KEEPING * beyond))
 
-    def state_dict(self) -> dict[str, float]:
-        """λ."""
-        return {"multiplier": self.multiplier}
+    def _mean(self, spent: Tensor, segment: Tensor) -> float:
+        """E, after E_k took in what images spent."""
+        known = spent.mean().expand(len(self.widths)) if self.by_segment is None else self.by_segment
+        count = segment.bincount(minlength=len(known))
+        found = torch.zeros_like(known).index_add(0, segment, spent) / count.clamp(min=1)
+        self.by_segment = torch.lerp(found, known, REMEMBERED ** count.double())
+        return (self.widths.double() @ self.by_segment).item()
 
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Go on from λ."""
-        self.multiplier = state["multiplier"]
+    def state_dict(self) -> dict[str, Any]:
+        """λ and E_k."""
+        return {"multiplier": self.multiplier, "by_segment": self.by_segment}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.multiplier, self.by_segment = state["multiplier"], state["by_segment"]
 
 
 def budget_of(unet: SpikingUNet2DModel, scheduler: Any, spec: TrainingSpec) -> EnergyBudget | None:

@@ -47,7 +47,7 @@ class TrainingError(A2SError):
 def loss_terms(
     learner: Learner, ann: UNet2DModel, batch: NoisyStates, spec: TrainingSpec, accelerator: Accelerator
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """All losses that have a weight, and what SNN and ANN predicted, [B, C, H, W]."""
+    """All losses that have a weight, numbers or one for each image, and what SNN and ANN predicted, [B, C, H, W]."""
     student: Any = accelerator.unwrap_model(learner.network)
     arguments = batch.arguments()
     labelled = spec.distill or spec.blockwise or not isinstance(batch, NoisyImages)
@@ -170,14 +170,16 @@ def _step(
 ) -> tuple[TrainingProgress, dict[str, float]]:  # fmt: skip
     """One optimiser step; images under way move on. Returns the mean of each loss term."""
     accelerator, micro_steps, states = run.accelerator, spec.gradient_accumulation_steps, progress.rollout
+    unet: Any = accelerator.unwrap_model(learner.network)
     weights = vars(spec) | ({"energy": learner.budget.weight} if learner.budget else {})
     sums: dict[str, float] = {}
+    spent: list[tuple[Tensor, Tensor]] = []
     for micro in range(progress.step * micro_steps, (progress.step + 1) * micro_steps):
         generator = stream("training", spec.seed, accelerator.process_index, micro)
         batch = states or add_noise(next(batches), lesson.ann, lesson.scheduler, generator)
         with accelerator.accumulate(learner.network):
             terms, predicted, target = loss_terms(learner, lesson.ann, batch, spec, accelerator)
-            loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+            loss = torch.stack([weights[name] * term.mean() for name, term in terms.items()]).sum()
             _refuse_nan("loss", loss, progress.step, run)
             accelerator.backward(loss)
             if accelerator.sync_gradients:
@@ -191,19 +193,16 @@ def _step(
                 states, lesson.ann, lesson.scheduler, spec.sampler_steps, target, predicted, generator
             )
         for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + term.item() / micro_steps
+            sums[name] = sums.get(name, 0.0) + term.mean().item() / micro_steps
+        if learner.budget:
+            counted = learner.budget.counted(len(batch))
+            spent.append((terms["energy"].detach(), unet.segment_of(batch.arguments(counted)[1])))
     if learner.budget:
-        learner.budget.steer(mean_of_all(sums["energy"], accelerator))
+        learner.budget.steer(*(accelerator.gather(torch.cat(parts)) for parts in zip(*spent, strict=True)))
         sums["energy_multiplier"] = learner.budget.multiplier
     learner.schedule.step()
     learner.average.step(learner.parameters)
     return replace(progress, rollout=states), sums
-
-
-def mean_of_all(figure: float, accelerator: Accelerator) -> float:
-    """Mean over processes."""
-    gathered: Any = accelerator.gather(torch.tensor([figure], device=accelerator.device, dtype=torch.float64))
-    return gathered.mean().item()
 
 
 def require_images(spec: TrainingSpec, images: RealImages | None) -> None:

@@ -80,7 +80,7 @@ def record(
     schedule = noise_schedule(scheduler)
     layout, last = layout_of(network, any_state(network, schedule)), len(schedule)
     bounds = [*schedule.starts(network.spec.segments), last]
-    prices = prices_of(layout, network, costs, torch.tensor(bounds).diff() / last)
+    prices, widths = prices_of(layout, network, costs), torch.tensor(bounds).diff() / last
     prices.require_reach(calibration.energy or 0)
     count = calibration.states
     more = max(count // COUNTED_SHARE, len(network.spec.segments))
@@ -90,7 +90,8 @@ def record(
     generator = stream("sensitivity", calibration.seed)
     probed = seen.part(slice(0, min(len(seen), MOST_PROBED)))
     sensitivity = measure_sensitivity(network, probed.arguments(), PROBED_ROWS, generator, advance)
-    plan = plan_of(network, sensitivity, prices, image_error_weights(scheduler, bounds).to(network.device))
+    worth = image_error_weights(scheduler, bounds).to(network.device)
+    plan = plan_of(network, sensitivity, prices, widths, worth)
     return Recording(make, layout, plan, seen, held_out)
 
 
@@ -115,10 +116,10 @@ def calibrated_to(
 
 def energy_share(unet: SpikingUNet2DModel, recording: Recording) -> float:
     """Share of the ANN's energy, counted on held-out states, each diffusion timestep counting the same."""
-    states, prices = recording.held_out, recording.plan.prices
+    states, prices, widths = recording.held_out, recording.plan.prices, recording.plan.widths
     counts = count_spikes(unet, recording.layout, states)
     segment = unet.segment_of(states.arguments()[1]).cpu()
-    weights = (prices.widths / segment.bincount(minlength=len(prices.widths)))[segment].double()
+    weights = (widths / segment.bincount(minlength=len(widths)))[segment].double()
     accumulates = sum((weights @ counted).item() for counted in counts.accumulates.values())
     return prices.analog_share + accumulates * prices.of_accumulate
 

@@ -62,7 +62,7 @@ def smoothed(neuron: SpikingNeuron, charge: Tensor) -> Tensor:
 def test_the_cost_is_that_of_the_spikes_that_the_loop_fires(neuron: SpikingNeuron) -> None:
     value, price = values(neuron), draw(1, 3, 40, 5, seed=1)
     found = cost_of_spikes(neuron, value, price, spike_table(neuron), slice(1, None, 2))
-    expected = (neuron.spikes(value[1::2]).abs().sum(0) * price).sum((1, 2, 3)).mean()
+    expected = (neuron.spikes(value[1::2]).abs().sum(0) * price).sum((1, 2, 3))
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -71,10 +71,11 @@ def test_its_gradients_are_finite_differences_of_the_smoothed_count(neuron: Spik
     unit, offset = (part.detach() for part in neuron.levels(value))
     parts = [part.clone().requires_grad_() for part in (value, unit, offset)]
     cost: Any = CostOfSpikes.apply(*parts, price, table)
-    found = torch.autograd.grad(cost, parts)
+    cotangent = draw(len(value), seed=2)
+    found = torch.autograd.grad(cost, parts, cotangent)
 
     def of(value: Tensor, unit: Tensor, offset: Tensor) -> Tensor:
-        return smoothed(neuron, (value - offset) / unit) * price / len(value)
+        return smoothed(neuron, (value - offset) / unit) * price * cotangent.view(-1, 1, 1, 1)
 
     step = 1e-8
     for index, (part, gradient) in enumerate(zip(parts, found, strict=True)):

@@ -39,7 +39,7 @@ def states(count: int) -> NoisyStates:
 def spent(snn: SpikingUNet2DModel, budget: EnergyBudget, batch: NoisyStates) -> torch.Tensor:
     with budget.listening(snn) as costs:
         snn(*batch.arguments())
-    return budget.spent(costs)
+    return budget.spent(costs).mean()
 
 
 @pytest.mark.parametrize("costs", ["horowitz-45nm", "int8-int32"])
@@ -69,20 +69,33 @@ def test_down_its_gradient_a_network_spends_less(unet: UNet2DModel) -> None:
 
 
 def test_price_and_thresholds_rise_while_too_much_is_spent_and_fall_while_too_little_is(unet: UNet2DModel) -> None:
-    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0,)))
     budget, threshold = (
         EnergyBudget(snn, DDPMScheduler(), 0.2, "horowitz-45nm"),
         snn.neurons()["conv_out.neuron"].threshold,
     )
-    first, weight = threshold.clone(), budget.weight
-    budget.steer(0.22)
+    first, weight, segment = threshold.clone(), budget.weight, torch.zeros(4, dtype=torch.long)
+    budget.steer(torch.full((4,), 0.22), segment)
     assert budget.weight > weight
     assert (threshold > first).all()
-    budget.steer(0.2**2 / 0.22)
-    assert budget.weight == pytest.approx(weight)
-    torch.testing.assert_close(threshold, first)
-    budget.steer(1e-9)
-    assert 0.9 * weight < budget.weight < weight
+    for _ in range(20):
+        budget.steer(torch.full((4,), 0.1), segment)
+    assert budget.weight < weight
+    assert (threshold < first).all()
+
+
+def test_what_is_spent_is_told_from_which_noise_levels_a_batch_happens_to_have(unet: UNet2DModel) -> None:
+    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0, 300)))
+    budget = EnergyBudget(snn, DDPMScheduler(), 0.3 * 0.4 + 0.7 * 0.1, "horowitz-45nm")
+    mixed, threshold = torch.tensor([0] * 8 + [1] * 8), snn.neurons()["conv_out.neuron"].threshold
+    budget.steer(torch.where(mixed == 0, 0.4, 0.1), mixed)
+    for _ in range(20):
+        budget.steer(torch.where(mixed == 0, 0.4, 0.1), mixed)
+    settled, weight = threshold.clone(), budget.weight
+    for segment, spent in ((0, 0.4), (1, 0.1)):
+        budget.steer(torch.full((16,), spent), torch.full((16,), segment))
+    torch.testing.assert_close(threshold, settled, rtol=1e-3, atol=0)
+    assert budget.weight == pytest.approx(weight, rel=1e-3)
 
 
 @pytest.mark.slow
