@@ -9,7 +9,7 @@ and then every threshold θ, and the price λ, move by what is spent too much or
 
     θ ← θ · (E / E*)^KEEPING,      λ ← λ · (E / E*)^ASCENT,      E = Σ_k w_k · E_k
 
-where E_k is a running mean over images in noise segment k, and w_k its share of the diffusion timesteps: a batch has,
+where E_k is a running mean over images in noise stratum k, and w_k its share of the diffusion timesteps: a batch has,
 by chance, more of the noise levels that spend much, and stays so for many steps.
 
 The first keeps the network at its budget, the second is dual ascent: λ comes to rest where steps no longer lead away
@@ -32,6 +32,7 @@ from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noisy_states import any_state
 from ann2snn_diffusion.evaluation.cost_tables import cost_table
 from ann2snn_diffusion.evaluation.network_layout import layout_of
+from ann2snn_diffusion.evaluation.noise_strata import strata_bounds, stratum_of
 from ann2snn_diffusion.evaluation.prices import accumulates_by_place, prices_of
 from ann2snn_diffusion.spiking.counted_spikes import cost_of_spikes, spike_table
 from ann2snn_diffusion.spiking.guidance import by_group
@@ -61,7 +62,7 @@ class EnergyBudget:
 
     Attributes:
         multiplier: λ.
-        by_segment: E_k, float64 [K], on the CPU; None before the first step.
+        by_stratum: E_k, float64 [K], on the CPU; None before the first step.
 
     Raises:
         SpecError: what stays analog spends E* alone; a network whose spikes have no table, see `counted_spikes`.
@@ -72,14 +73,12 @@ class EnergyBudget:
         require(unet.spec.schedule == "layerwise", "energy", energy, "none beside the synchronous schedule")
         guided = any(factor != 1 for factor in by_group(unet.guidance).values())
         require(not guided, "energy", energy, "none beside threshold guidance, which training would undo")
-        schedule = noise_schedule(scheduler)
-        layout = layout_of(unet, any_state(unet, schedule))
+        layout = layout_of(unet, any_state(unet, noise_schedule(scheduler)))
         prices = prices_of(layout, unet, cost_table(costs))
         prices.require_reach(energy)
         self.energy, self.analog_share = energy, prices.analog_share
-        self.multiplier = START
-        self.by_segment: Tensor | None = None
-        self.widths = torch.tensor([*schedule.starts(unet.spec.segments), len(schedule)]).diff() / len(schedule)
+        self.multiplier, self.bounds = START, strata_bounds(scheduler)
+        self.by_stratum: Tensor | None = None
         reached, neurons = accumulates_by_place(layout), unet.neurons()
         self.sites = {
             neurons[site]: ((prices.of_accumulate * count).float().to(unet.device), spike_table(neurons[site]))
@@ -108,29 +107,30 @@ class EnergyBudget:
         return self.multiplier / self.energy
 
     @torch.no_grad()
-    def steer(self, spent: Tensor, segment: Tensor) -> None:
-        """Move thresholds and λ after a step in which images of noise segments int64 [B] spent E_b, [B]."""
-        beyond = math.log(self._mean(spent.double().cpu(), segment.cpu()) / self.energy)
+    def steer(self, spent: Tensor, diffusion_timesteps: Tensor) -> None:
+        """Move thresholds and λ after a step in which images at diffusion timesteps int64 [B] spent E_b, [B]."""
+        beyond = math.log(self._mean(spent.double().cpu(), stratum_of(diffusion_timesteps, self.bounds)) / self.energy)
         beyond = min(max(beyond, -LARGEST), LARGEST)
         self.multiplier *= math.exp(ASCENT * beyond)
         for neuron in self.sites:
             neuron.threshold.mul_(math.exp(KEEPING * beyond))
 
-    def _mean(self, spent: Tensor, segment: Tensor) -> float:
+    def _mean(self, spent: Tensor, stratum: Tensor) -> float:
         """E, after E_k took in what images spent."""
-        known = spent.mean().expand(len(self.widths)) if self.by_segment is None else self.by_segment
-        count = segment.bincount(minlength=len(known))
-        found = torch.zeros_like(known).index_add(0, segment, spent) / count.clamp(min=1)
-        self.by_segment = torch.lerp(found, known, REMEMBERED ** count.double())
-        return (self.widths.double() @ self.by_segment).item()
+        widths = torch.tensor(self.bounds).diff().double() / self.bounds[-1]
+        known = spent.mean().expand(len(widths)) if self.by_stratum is None else self.by_stratum
+        count = stratum.bincount(minlength=len(known))
+        found = torch.zeros_like(known).index_add(0, stratum, spent) / count.clamp(min=1)
+        self.by_stratum = torch.lerp(found, known, REMEMBERED ** count.double())
+        return (widths @ self.by_stratum).item()
 
     def state_dict(self) -> dict[str, Any]:
         """λ and E_k."""
-        return {"multiplier": self.multiplier, "by_segment": self.by_segment}
+        return {"multiplier": self.multiplier, "by_stratum": self.by_stratum}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
-        self.multiplier, self.by_segment = state["multiplier"], state["by_segment"]
+        self.multiplier, self.by_stratum = state["multiplier"], state["by_stratum"]
 
 
 def budget_of(unet: SpikingUNet2DModel, scheduler: Any, spec: TrainingSpec) -> EnergyBudget | None:

@@ -170,7 +170,6 @@ def _step(
 ) -> tuple[TrainingProgress, dict[str, float]]:  # fmt: skip
     """One optimiser step; images under way move on. Returns the mean of each loss term."""
     accelerator, micro_steps, states = run.accelerator, spec.gradient_accumulation_steps, progress.rollout
-    unet: Any = accelerator.unwrap_model(learner.network)
     weights = vars(spec) | ({"energy": learner.budget.weight} if learner.budget else {})
     sums: dict[str, float] = {}
     spent: list[tuple[Tensor, Tensor]] = []
@@ -196,7 +195,7 @@ def _step(
             sums[name] = sums.get(name, 0.0) + term.mean().item() / micro_steps
         if learner.budget:
             counted = learner.budget.counted(len(batch))
-            spent.append((terms["energy"].detach(), unet.segment_of(batch.arguments(counted)[1])))
+            spent.append((terms["energy"].detach(), batch.diffusion_timesteps[counted]))
     if learner.budget:
         learner.budget.steer(*(accelerator.gather(torch.cat(parts)) for parts in zip(*spent, strict=True)))
         sums["energy_multiplier"] = learner.budget.multiplier

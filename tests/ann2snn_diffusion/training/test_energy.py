@@ -74,26 +74,29 @@ def test_price_and_thresholds_rise_while_too_much_is_spent_and_fall_while_too_li
         EnergyBudget(snn, DDPMScheduler(), 0.2, "horowitz-45nm"),
         snn.neurons()["conv_out.neuron"].threshold,
     )
-    first, weight, segment = threshold.clone(), budget.weight, torch.zeros(4, dtype=torch.long)
-    budget.steer(torch.full((4,), 0.22), segment)
+    first, weight, timesteps = threshold.clone(), budget.weight, torch.tensor([0, 300, 600, 900])
+    budget.steer(torch.full((4,), 0.22), timesteps)
     assert budget.weight > weight
     assert (threshold > first).all()
-    for _ in range(20):
-        budget.steer(torch.full((4,), 0.1), segment)
+    for _ in range(40):
+        budget.steer(torch.full((4,), 0.1), timesteps)
     assert budget.weight < weight
     assert (threshold < first).all()
 
 
 def test_what_is_spent_is_told_from_which_noise_levels_a_batch_happens_to_have(unet: UNet2DModel) -> None:
-    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0, 300)))
+    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(segments=(0,)))
     budget = EnergyBudget(snn, DDPMScheduler(), 0.3 * 0.4 + 0.7 * 0.1, "horowitz-45nm")
-    mixed, threshold = torch.tensor([0] * 8 + [1] * 8), snn.neurons()["conv_out.neuron"].threshold
-    budget.steer(torch.where(mixed == 0, 0.4, 0.1), mixed)
-    for _ in range(20):
-        budget.steer(torch.where(mixed == 0, 0.4, 0.1), mixed)
+    threshold, timesteps = snn.neurons()["conv_out.neuron"].threshold, torch.arange(0, 1000, 5)
+
+    def spend(timesteps: torch.Tensor) -> None:
+        budget.steer(torch.where(timesteps < 300, 0.4, 0.1), timesteps)
+
+    for _ in range(50):
+        spend(timesteps)
     settled, weight = threshold.clone(), budget.weight
-    for segment, spent in ((0, 0.4), (1, 0.1)):
-        budget.steer(torch.full((16,), spent), torch.full((16,), segment))
+    for some in (timesteps[:40], timesteps[-40:]):
+        spend(some)
     torch.testing.assert_close(threshold, settled, rtol=1e-3, atol=0)
     assert budget.weight == pytest.approx(weight, rel=1e-3)
 
