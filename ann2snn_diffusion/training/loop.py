@@ -197,7 +197,8 @@ def _step(
             counted = learner.budget.counted(len(batch))
             spent.append((terms["energy"].detach(), batch.diffusion_timesteps[counted]))
     if learner.budget:
-        learner.budget.steer(*(accelerator.gather(torch.cat(parts)) for parts in zip(*spent, strict=True)))
+        gathered: Any = accelerator.gather(tuple(torch.cat(parts) for parts in zip(*spent, strict=True)))
+        learner.budget.steer(*gathered)
         sums["energy_multiplier"] = learner.budget.multiplier
     learner.schedule.step()
     learner.average.step(learner.parameters)
