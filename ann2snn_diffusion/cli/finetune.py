@@ -55,6 +55,7 @@ def finetune(
     from ann2snn_diffusion.models.loading import load_ann, load_with_ann
     from ann2snn_diffusion.reporting.fidelity_table import print_before_and_after
     from ann2snn_diffusion.reporting.terminal import console, following, tell
+    from ann2snn_diffusion.reporting.training_verdict import verdict_lines
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.training.checkpoint import checkpoints
     from ann2snn_diffusion.training.loop import Lesson
@@ -88,6 +89,8 @@ def finetune(
     if result is None:
         return
     print_before_and_after(console(quiet), result.before, result.after)
+    for line in verdict_lines(result.improved, result.report, training):
+        tell(console(quiet), line)
     tell(
         console(quiet),
         f"{result_folder}: model, conversion_report.json{', samples.png' if samples != 0 else ''}; "

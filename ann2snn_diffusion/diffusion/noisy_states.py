@@ -9,7 +9,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from ann2snn_diffusion.diffusion.conditioning import beside, draw_labels
+from ann2snn_diffusion.diffusion.conditioning import beside, draw_labels, draw_noise
 from ann2snn_diffusion.diffusion.noise_schedule import NoiseSchedule, noise_schedule
 from ann2snn_diffusion.diffusion.noising import noisy, target
 
@@ -99,3 +99,9 @@ def spread_over(starts: tuple[int, ...], last: int, count: int, generator: torch
     shares = torch.arange(count) % (len(bounds) - 1)
     low, high = torch.tensor(bounds[:-1])[shares], torch.tensor(bounds[1:])[shares]
     return low + (torch.rand(count, generator=generator) * (high - low)).long()
+
+
+def any_state(unet: UNet2DModel, schedule: NoiseSchedule) -> NoisyStates:
+    """One state that a network can be asked about, where it does not matter which: noise at the first timestep."""
+    generator, first = torch.Generator().manual_seed(0), torch.zeros(1, dtype=torch.long, device=unet.device)
+    return NoisyStates(draw_noise(unet, 1, generator), first, draw_labels(unet, 1, generator), schedule=schedule)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from statistics import geometric_mean
 from typing import Any
 
 from ann2snn_diffusion.evaluation.cost_tables import DEFAULT
@@ -10,6 +11,9 @@ from ann2snn_diffusion.evaluation.costs import Costs
 from ann2snn_diffusion.evaluation.noise_strata import NoiseStratum, low_noise, relative_error
 from ann2snn_diffusion.evaluation.site_statistics import Comparison, SiteReport
 from ann2snn_diffusion.evaluation.synapse_report import SynapseReport
+
+SMALLEST = 1e-12
+"""Relative error that smaller ones count as."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class FidelityReport:
     def synapses(self) -> tuple[SynapseReport, ...]:
         """What each synapse was counted to do."""
         return self.costs.synapses
+
+    @property
+    def geometric_error(self) -> float:
+        """Geometric mean of the strata's relative ε errors: a percent counts the same at every noise level."""
+        return geometric_mean(max(stratum.epsilon_error, SMALLEST) for stratum in self.strata)
 
     @property
     def spike_driven(self) -> float:

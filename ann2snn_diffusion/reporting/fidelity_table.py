@@ -94,6 +94,8 @@ def print_before_and_after(console: Console, before: FidelityReport, after: Fide
     for old, new in zip(before.strata, after.strata, strict=True):
         errors = old.epsilon_error, new.epsilon_error
         rows.add_row(f"{old.start} … {old.stop - 1}", *(f"{error:.5f}" for error in errors), _ratio(*errors))
+    errors = before.geometric_error, after.geometric_error
+    rows.add_row("geometric mean", *(f"{error:.5f}" for error in errors), _ratio(*errors))
     console.print(rows)
     old, new = before.figures(), after.figures()
     for name, field in {
@@ -108,8 +110,6 @@ def print_before_and_after(console: Console, before: FidelityReport, after: Fide
         figures = old[field], new[field]
         console.print(f"{name}: {figures[0]:.5f} → {figures[1]:.5f} ({_ratio(*figures)})", soft_wrap=True)
     console.print(ENERGY_NOTE, soft_wrap=True)
-    if new["epsilon_error"] >= old["epsilon_error"]:
-        console.print("Too short to help: the error is no smaller than before; train for more steps.", soft_wrap=True)
 
 
 def _ratio(before: float, after: float) -> str:

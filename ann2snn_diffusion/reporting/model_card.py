@@ -64,6 +64,7 @@ def model_card(converted: Converted, report: FidelityReport, pipeline: str) -> s
     spec: SpikeSpec = converted.unet.spec
     trainings = [entry["settings"] for entry in converted.provenance if entry["command"] == "finetune"]
     told = [one for one in trainings if {"steps", "train_batch_size"} <= one.keys()]  # all that we wrote
+    told = [one for one in told if one.get("handed_out") != "before"]
     trained = [f" Fine-tuned for {one['steps']} steps of {one['train_batch_size']} states." for one in told]
     factors = [f"{group} {factor:g}" for group, factor in by_group(spec.guidance).items() if factor != 1]
     return CARD.format(

@@ -132,6 +132,10 @@ class SpikingNeuron(nn.Module):
         """Spikes of either sign that an unguided neuron fires for each of its levels, [L] in units."""
         return self.trains_of_levels(levels).abs().sum(0)
 
+    def spikes_of_charge(self, charge: Tensor) -> Tensor:
+        """Spikes of either sign that it fires, unguided, for each charge, [L] in units."""
+        return spike_train(charge, self._firing(1.0)).detach().abs().sum(0)
+
     def _firing(self, guidance: float | Tensor) -> Firing:
         return Firing(self.weights, guidance, self.signed, self.spec.surrogate, self.conditions, self.table)
 

@@ -49,13 +49,11 @@ class Prices:
         of_spike: by site, p: one spike in each position of a channel, as a share of the ANN's energy.
         of_accumulate: one accumulate, likewise.
         analog_share: what is no spike, as a share of the ANN's energy.
-        widths: share of the diffusion timesteps in each noise segment, [K].
     """
 
     of_spike: Mapping[str, float]
     of_accumulate: float
     analog_share: float
-    widths: Tensor
 
     def require_reach(self, energy: float) -> None:
         """Refuse an energy that what stays analog spends alone.
@@ -72,12 +70,14 @@ class Plan:
     """All that thresholds at any energy are solved from.
 
     Attributes:
+        widths: share of the diffusion timesteps in each noise segment, [K].
         importance: by site, I, [K, C].
         values: by site, what passes in the ANN.
         levels: by site, with the spikes of each level.
     """
 
     prices: Prices
+    widths: Tensor
     importance: dict[str, Tensor]
     values: Mapping[str, Sample]
     levels: dict[str, Levels]
@@ -89,7 +89,7 @@ class Plan:
             values, levels = self.values[name], self.levels[name]
             scale, offset = least_cost(values, self.importance[name], multiplier * price, levels)
             _, spikes = represent(values.rows, scale, offset, levels)
-            spent += price * (self.prices.widths.to(spikes) @ spikes).sum().item()
+            spent += price * (self.widths.to(spikes) @ spikes).sum().item()
         return spent
 
     @cached_property
@@ -117,10 +117,11 @@ class Plan:
         return least_cost(stacked(samples), self.importance[site], price, self.levels[site])
 
 
-def plan_of(unet: SpikingUNet2DModel, sensitivity: Sensitivity, prices: Prices, worth: Tensor) -> Plan:
+def plan_of(unet: SpikingUNet2DModel, sensitivity: Sensitivity, prices: Prices, widths: Tensor, worth: Tensor) -> Plan:
     """The plan for a network.
 
     Args:
+        widths: share of the diffusion timesteps in each noise segment, [K].
         worth: w, what an error of ε in each noise segment counts, [K].
     """
     importance = {}
@@ -128,7 +129,7 @@ def plan_of(unet: SpikingUNet2DModel, sensitivity: Sensitivity, prices: Prices, 
         power = sensitivity.values[name].rows.var(1, unbiased=False).sum(1, keepdim=True).clamp(min=1e-12)
         importance[name] = (worth / sensitivity.power).to(gain)[:, None] * gain + FLOOR / power
     levels = {name: levels_of(neuron) for name, neuron in unet.neurons().items()}
-    return Plan(prices, importance, sensitivity.values, levels)
+    return Plan(prices, widths, importance, sensitivity.values, levels)
 
 
 def levels_of(neuron: SpikingNeuron) -> Levels:

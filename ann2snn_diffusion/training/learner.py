@@ -14,9 +14,12 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.training.energy import EnergyBudget, budget_of
 from ann2snn_diffusion.training.spec import TrainingSpec
 
 SMALLEST_THRESHOLD = 1e-6
+MOVED_ALIKE = 8
+"""Units of charge, as far from 0 as many values are."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +33,36 @@ class Learner:
     schedule: Any
     average: EMAModel
     """Moving average of the parameters."""
+    budget: EnergyBudget | None
+    """What spikes weigh in the loss; None: nothing."""
 
     def parts(self, accelerator: Accelerator) -> dict[str, Any]:
         """All that has a state of its own, by name."""
         parts = {"network": accelerator.unwrap_model(self.network), "optimizer": self.optimizer}
         scaler = {"scaler": accelerator.scaler} if accelerator.scaler is not None else {}
-        return parts | {"schedule": self.schedule, "average": self.average} | scaler
+        budget = {"budget": self.budget} if self.budget is not None else {}
+        return parts | {"schedule": self.schedule, "average": self.average} | scaler | budget
 
 
-def prepared(unet: SpikingUNet2DModel, spec: TrainingSpec, accelerator: Accelerator) -> Learner:
-    """``unet``, with all that trains it, on the accelerator's device."""
+def prepared(unet: SpikingUNet2DModel, scheduler: Any, spec: TrainingSpec, accelerator: Accelerator) -> Learner:
+    """``unet``, with all that trains it, on the accelerator's device.
+
+    Raises:
+        SpecError, CostTableError: see `budget_of`.
+    """
+    nn.Module.to(unet, accelerator.device)
+    budget = budget_of(unet, scheduler, spec)
     if spec.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     parameters = learnable(unet.train(), spec.learn)
-    optimizer = torch.optim.AdamW(parameter_groups(unet, spec.learning_rate), betas=(0.9, 0.99), weight_decay=0)
-    optimizer.register_step_post_hook(lambda *_: keep_in_range(unet))
+    optimizer = ProportionalAdam(unet, spec)
     schedule = get_scheduler(
         spec.lr_scheduler, optimizer, num_warmup_steps=spec.lr_warmup_steps, num_training_steps=spec.steps
     )
     average = EMAModel(parameters, decay=spec.ema_max_decay, use_ema_warmup=True, inv_gamma=1, power=3 / 4)
     network, prepared = accelerator.prepare(unet, optimizer)
     average.to(accelerator.device)
-    return Learner(network, parameters, prepared, schedule, average)
+    return Learner(network, parameters, prepared, schedule, average, budget)
 
 
 def learnable(unet: SpikingUNet2DModel, learn: str) -> list[nn.Parameter]:
@@ -63,15 +74,38 @@ def learnable(unet: SpikingUNet2DModel, learn: str) -> list[nn.Parameter]:
     return [parameter for parameter in unet.parameters() if parameter.requires_grad]
 
 
-def parameter_groups(unet: SpikingUNet2DModel, learning_rate: float) -> list[dict[str, Any]]:
-    """Thresholds and offsets, whose sizes differ between sites, move in proportion to their site's thresholds."""
-    groups = [
-        {"params": [neuron.threshold, neuron.offset], "lr": learning_rate * neuron.threshold.mean().item()}
-        for neuron in unet.neurons().values()
-    ]
-    grouped = {id(parameter) for group in groups for parameter in group["params"]}
-    rest = [part for part in unet.parameters() if part.requires_grad and id(part) not in grouped]
-    return [*groups, {"params": rest, "lr": learning_rate}]
+class ProportionalAdam(torch.optim.AdamW):
+    """Adam, by which thresholds and offsets move in units of their own, as they differ by orders of magnitude.
+
+    Where it would move a parameter by Δ, a threshold becomes θ · e^Δ, and an offset moves the charge as far as that
+    would move one of `MOVED_ALIKE` units: o + Δ · `MOVED_ALIKE` · unit.
+    """
+
+    def __init__(self, unet: SpikingUNet2DModel, spec: TrainingSpec) -> None:
+        self.unet = unet
+        own = [part for neuron in unet.neurons().values() for part in (neuron.threshold, neuron.offset)]
+        known = {id(part) for part in own}
+        rest = [part for part in unet.parameters() if part.requires_grad and id(part) not in known]
+        groups = [
+            {"params": own, "lr": spec.threshold_learning_rate or spec.learning_rate},
+            {"params": rest, "lr": spec.learning_rate},
+        ]
+        super().__init__(groups, betas=(0.9, 0.99), weight_decay=0)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Move all parameters."""
+        neurons = list(self.unet.neurons().values())
+        before = [(neuron.threshold.clone(), neuron.offset.clone()) for neuron in neurons]
+        for neuron in neurons:  # Adam's moves do not depend on where it stands, and are exact from 0
+            neuron.threshold.zero_()
+            neuron.offset.zero_()
+        loss = super().step(closure)
+        for neuron, (threshold, offset) in zip(neurons, before, strict=True):
+            neuron.threshold.exp_().mul_(threshold)
+            neuron.offset.mul_(MOVED_ALIKE / sum(neuron.weights) * threshold).add_(offset)
+        keep_in_range(self.unet)
+        return loss
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from diffusers import UNet2DModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Track, silent
@@ -45,10 +45,10 @@ class TrainingError(A2SError):
 
 
 def loss_terms(
-    unet: nn.Module, ann: UNet2DModel, batch: NoisyStates, spec: TrainingSpec, accelerator: Accelerator
+    learner: Learner, ann: UNet2DModel, batch: NoisyStates, spec: TrainingSpec, accelerator: Accelerator
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """All losses that have a weight, and what SNN and ANN predicted, [B, C, H, W]."""
-    student: Any = accelerator.unwrap_model(unet)
+    """All losses that have a weight, numbers or one for each image, and what SNN and ANN predicted, [B, C, H, W]."""
+    student: Any = accelerator.unwrap_model(learner.network)
     arguments = batch.arguments()
     labelled = spec.distill or spec.blockwise or not isinstance(batch, NoisyImages)
     watched = losses.block_outputs(ann) if spec.blockwise else nullcontext({})
@@ -57,8 +57,9 @@ def loss_terms(
     with (
         losses.block_outputs(student) if spec.blockwise else nullcontext({}) as found,
         losses.firing_rates(student) if spec.firing_rate else nullcontext({}) as rates,
+        learner.budget.listening(student) if learner.budget else nullcontext({}) as costs,
     ):
-        predicted = unet(*arguments).sample
+        predicted = learner.network(*arguments).sample
     terms = {}
     if spec.distill:
         terms["distill"] = losses.distill(predicted, target)
@@ -68,6 +69,8 @@ def loss_terms(
         terms["denoise"] = losses.denoise(predicted[:, : batch.target.shape[1]], batch.target)
     if spec.firing_rate:
         terms["firing_rate"] = torch.stack(list(rates.values())).mean()
+    if learner.budget:
+        terms["energy"] = learner.budget.spent(costs)
     return terms, predicted.detach().float(), target
 
 
@@ -102,13 +105,13 @@ def train(
 
     Raises:
         SpecError: ``denoise`` without images.
-        TrainingError: a loss is not finite, or memory ran out.
+        TrainingError: a loss or its gradient is not finite, or memory ran out.
         ResumeError, OutputError: see `checkpoint`.
     """
     require_images(spec, lesson.images)
     accelerator, folder = run.accelerator, run.folder
     lesson.ann.eval().requires_grad_(False)
-    learner = prepared(unet, spec, accelerator)
+    learner = prepared(unet, lesson.scheduler, spec, accelerator)
     progress = TrainingProgress(0, 0.0, None if lesson.images else _started(lesson, spec, accelerator))
     if run.resume is not None:
         checkpoint = find_checkpoint(folder, run.resume)
@@ -167,17 +170,21 @@ def _step(
 ) -> tuple[TrainingProgress, dict[str, float]]:  # fmt: skip
     """One optimiser step; images under way move on. Returns the mean of each loss term."""
     accelerator, micro_steps, states = run.accelerator, spec.gradient_accumulation_steps, progress.rollout
+    weights = vars(spec) | ({"energy": learner.budget.weight} if learner.budget else {})
     sums: dict[str, float] = {}
+    spent: list[tuple[Tensor, Tensor]] = []
     for micro in range(progress.step * micro_steps, (progress.step + 1) * micro_steps):
         generator = stream("training", spec.seed, accelerator.process_index, micro)
         batch = states or add_noise(next(batches), lesson.ann, lesson.scheduler, generator)
         with accelerator.accumulate(learner.network):
-            terms, predicted, target = loss_terms(learner.network, lesson.ann, batch, spec, accelerator)
-            loss = torch.stack([getattr(spec, name) * term for name, term in terms.items()]).sum()
-            _refuse_nan(accelerator, loss, progress.step, run.folder)
+            terms, predicted, target = loss_terms(learner, lesson.ann, batch, spec, accelerator)
+            loss = torch.stack([weights[name] * term.mean() for name, term in terms.items()]).sum()
+            _refuse_nan("loss", loss, progress.step, run)
             accelerator.backward(loss)
             if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(learner.parameters, spec.max_grad_norm)
+                norm: Any = accelerator.clip_grad_norm_(learner.parameters, spec.max_grad_norm)
+                if accelerator.scaler is None:  # which leaves out such a step, and goes on at a smaller scale
+                    _refuse_nan("gradient", norm, progress.step, run)
             learner.optimizer.step()
             learner.optimizer.zero_grad()
         if states is not None:
@@ -185,7 +192,14 @@ def _step(
                 states, lesson.ann, lesson.scheduler, spec.sampler_steps, target, predicted, generator
             )
         for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + term.item() / micro_steps
+            sums[name] = sums.get(name, 0.0) + term.mean().item() / micro_steps
+        if learner.budget:
+            counted = learner.budget.counted(len(batch))
+            spent.append((terms["energy"].detach(), batch.diffusion_timesteps[counted]))
+    if learner.budget:
+        gathered: Any = accelerator.gather(tuple(torch.cat(parts) for parts in zip(*spent, strict=True)))
+        learner.budget.steer(*gathered)
+        sums["energy_multiplier"] = learner.budget.multiplier
     learner.schedule.step()
     learner.average.step(learner.parameters)
     return replace(progress, rollout=states), sums
@@ -218,11 +232,11 @@ def logs(what: str) -> Iterator[None]:
         LOG.warning("%s was not logged: %s", what, error)
 
 
-def _refuse_nan(accelerator: Accelerator, loss: Tensor, step: int, folder: Path | None) -> None:
-    if not torch.isfinite(accelerator.gather(loss.detach())).all():  # pyright: ignore
-        kept = [] if folder is None else checkpoints(folder)
+def _refuse_nan(what: str, figure: Tensor, step: int, run: TrainingRun) -> None:
+    if not torch.isfinite(run.accelerator.gather(figure.detach())).all():  # pyright: ignore
+        kept = [] if run.folder is None else checkpoints(run.folder)
         raise TrainingError(
-            f"step {step + 1}: the loss is not finite. "
+            f"step {step + 1}: the {what} is not finite. "
             f"{f'{kept[-1]} is the last good checkpoint' if kept else 'There is no checkpoint yet'}; "
             "try a lower `learning_rate`, or `mixed_precision` no or bf16."
         )

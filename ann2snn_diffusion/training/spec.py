@@ -25,8 +25,12 @@ class TrainingSpec:
     steps: int = setting(800, "Optimiser steps.", at_least=1)
     train_batch_size: int = setting(64, "States per process and forward pass.", at_least=1)
     gradient_accumulation_steps: int = setting(1, "Forward passes per optimiser step.", at_least=1)
-    learning_rate: float = setting(
-        1.5e-4, "Learning rate of Adam; thresholds and offsets move in proportion to their site's thresholds.", above=0
+    learning_rate: float = setting(1.5e-4, "Learning rate of Adam.", above=0)
+    threshold_learning_rate: float | None = setting(
+        None,
+        "Of thresholds, which move by such a share of themselves, and of offsets, which move a charge as far. Default: "
+        "`learning_rate`.",
+        above=0,
     )
     lr_scheduler: LearningRateSchedule = setting("cosine", "How the learning rate falls.")
     lr_warmup_steps: int = setting(100, "Optimiser steps in which the learning rate rises from 0.", at_least=0)
@@ -41,12 +45,23 @@ class TrainingSpec:
     blockwise: float = setting(0.0, "Weight of the error to what each block of the ANN hands on.", at_least=0)
     denoise: float = setting(0.0, "Weight of the DDPM loss on images; needs `data`.", at_least=0)
     firing_rate: float = setting(0.0, "Weight of the mean firing rate: fewer spikes for less fidelity.", at_least=0)
+    energy: float | None = setting(
+        None,
+        "Share of the ANN's energy that the network's synapses may spend: spikes weigh in the loss what it takes to "
+        "end there. Default: no budget.",
+        above=0,
+        at_most=1,
+    )
+    costs: str = setting("horowitz-45nm", "What an operation costs: horowitz-45nm, int8, int8-int32, or a TOML file.")
     learned_step_weights: bool = setting(
         False, "The amplitude of each time step's spikes learns too (SDM, arXiv 2408.16467)."
     )
     learn: Learn = setting(
         "spiking",
         "spiking: what stands beside the ANN's parameters, which stay. all: those too, as from random weights.",
+    )
+    even_if_worse: bool = setting(
+        False, "Hand out what was trained, even where the network from before is nearer to its ANN."
     )
     synchronous: bool = setting(
         False,
@@ -69,4 +84,7 @@ class TrainingSpec:
     def __post_init__(self) -> None:
         check(self)
         weights = self.distill + self.blockwise + self.denoise
+        if self.energy is not None:
+            require(not self.firing_rate, "energy", self.energy, "none beside a weight of `firing_rate`")
+            require(not self.synchronous, "energy", self.energy, "none beside `synchronous`")
         require(weights > 0, "distill", self.distill, "a weight above 0, unless `blockwise` or `denoise` has one")

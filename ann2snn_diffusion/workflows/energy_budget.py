@@ -13,24 +13,23 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ann2snn_diffusion.common.heap import give_back
 from ann2snn_diffusion.common.progress import Track
 from ann2snn_diffusion.common.random_streams import stream
-from ann2snn_diffusion.diffusion.conditioning import draw_labels, draw_noise
 from ann2snn_diffusion.diffusion.memory import images_at_once
-from ann2snn_diffusion.diffusion.noise_schedule import NoiseSchedule, noise_schedule
+from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noising import image_error_weights
-from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
-from ann2snn_diffusion.evaluation.cost_tables import CostTable, cost_table
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, any_state
+from ann2snn_diffusion.evaluation.cost_tables import cost_table
 from ann2snn_diffusion.evaluation.network_layout import NetworkLayout, layout_of
+from ann2snn_diffusion.evaluation.prices import prices_of
 from ann2snn_diffusion.evaluation.spike_count import count_spikes
 from ann2snn_diffusion.spiking.ann_outputs import SeenStates, seen_states
 from ann2snn_diffusion.spiking.calibrate import calibrate
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.sensitivity import Sensitivity, measure_sensitivity
-from ann2snn_diffusion.spiking.spike_prices import Plan, Prices, plan_of
+from ann2snn_diffusion.spiking.spike_prices import Plan, plan_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.calibration_states import enough_states
 
@@ -85,16 +84,17 @@ def record(
     """
     costs, network = cost_table(calibration.costs), make()
     schedule = noise_schedule(scheduler)
-    layout, last = layout_of(network, _any_state(network, schedule)), len(schedule)
+    layout, last = layout_of(network, any_state(network, schedule)), len(schedule)
     bounds = [*schedule.starts(network.spec.segments), last]
-    prices = prices_of(layout, network, costs, torch.tensor(bounds).diff() / last)
+    prices, widths = prices_of(layout, network, costs), torch.tensor(bounds).diff() / last
     prices.require_reach(calibration.energy or 0)
     count = calibration.states or enough_states(network, len(network.spec.segments))
     more = max(count // COUNTED_SHARE, len(network.spec.segments))
     drawn = draw(count + more)
     seen, held_out = drawn.part(slice(0, count)), drawn.part(slice(count, count + more))
     sensitivity = _sensitivity(network, seen.part(slice(0, min(count, MOST_PROBED))), calibration.seed, track)
-    plan = plan_of(network, sensitivity, prices, image_error_weights(scheduler, bounds).to(network.device))
+    worth = image_error_weights(scheduler, bounds).to(network.device)
+    plan = plan_of(network, sensitivity, prices, widths, worth)
     give_back()
     return Recording(make, layout, plan, seen_by(network, seen, calibration, track), held_out)
 
@@ -113,11 +113,6 @@ def _sensitivity(unet: SpikingUNet2DModel, states: NoisyStates, seed: int, track
     rows = PROBED_VALUES // sum(neuron.threshold.numel() for neuron in unet.neurons().values())
     rows = max(LEAST_ROWS, min(MOST_ROWS, rows))
     return measure_sensitivity(unet, batch, rows, generator, at_once, advance, channels)
-
-
-def _any_state(unet: SpikingUNet2DModel, schedule: NoiseSchedule) -> NoisyStates:
-    generator, first = torch.Generator().manual_seed(0), torch.zeros(1, dtype=torch.long, device=unet.device)
-    return NoisyStates(draw_noise(unet, 1, generator), first, draw_labels(unet, 1, generator), schedule=schedule)
 
 
 def calibrated_to(
@@ -140,28 +135,12 @@ def calibrated_to(
     return network
 
 
-def prices_of(layout: NetworkLayout, unet: SpikingUNet2DModel, costs: CostTable, widths: Tensor) -> Prices:
-    """What spikes and the rest cost by a table, as shares of the ANN's multiply-accumulates."""
-    ann = costs.multiply_accumulate * sum(one.operations for one in layout.synapses if one.in_ann)
-    analog = sum(one.runs * one.operations for one in layout.synapses if not one.fan_out)
-    reached = dict.fromkeys(layout.populations, 0.0)
-    for synapse in layout.synapses:
-        for site, fan_out in synapse.fan_out.items():
-            reached[site] += fan_out.mean().item()
-    channels = {name: neuron.threshold.shape[1] for name, neuron in unet.neurons().items()}
-    of_spike = {
-        site: costs.accumulate * reached[site] * population.size / channels[site] / ann
-        for site, population in layout.populations.items()
-    }
-    return Prices(of_spike, costs.accumulate / ann, costs.multiply_accumulate * analog / ann, widths)
-
-
 def energy_share(unet: SpikingUNet2DModel, recording: Recording) -> float:
     """Share of the ANN's energy, counted on held-out states, each diffusion timestep counting the same."""
-    states, prices = recording.held_out, recording.plan.prices
+    states, prices, widths = recording.held_out, recording.plan.prices, recording.plan.widths
     counts = count_spikes(unet, recording.layout, states)
     segment = unet.segment_of(states.arguments()[1]).cpu()
-    weights = (prices.widths / segment.bincount(minlength=len(prices.widths)))[segment].double()
+    weights = (widths / segment.bincount(minlength=len(widths)))[segment].double()
     accumulates = sum((weights @ counted).item() for counted in counts.accumulates.values())
     return prices.analog_share + accumulates * prices.of_accumulate
 

@@ -1,4 +1,4 @@
-"""The use case: a converted model is trained, measured before and after, and written as a folder of the same kind.
+"""The use case: a converted model is trained, measured before and after, and the better is written as a folder.
 
 What the result folder holds is in `result_folder`; what lies beside it while training is under way, in `training`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +43,16 @@ from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.checkpoint import checkpoints, find_checkpoint
-from ann2snn_diffusion.training.loop import Lesson, logs, require_images, train
+from ann2snn_diffusion.training.energy import budget_of
+from ann2snn_diffusion.training.loop import Lesson, TrainingError, logs, require_images, train
 from ann2snn_diffusion.training.run import Look, TrainingRun, accelerator_for
 from ann2snn_diffusion.training.spec import TrainingSpec
+from ann2snn_diffusion.training.verdict import improved
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 
 VOLATILE = (
     "checkpointing_steps", "checkpoints_total_limit", "save_images_steps", "dataloader_num_workers", "synchronous",
+    "even_if_worse",
 )  # fmt: skip
 """What may differ when a training is resumed."""
 
@@ -59,15 +63,20 @@ class TeacherError(A2SError):
 
 @dataclass(frozen=True)
 class Finetuning:
-    """A trained network with its errors to its teacher, before and after."""
+    """A network with its errors to its ANN before and after a training."""
 
     unet: SpikingUNet2DModel
+    """What was trained; or, where that is worse, what it started from."""
     before: FidelityReport
     after: FidelityReport
+    improved: bool | None
+    """Whether what was trained is better, see `verdict`; None where the error to its own ANN does not tell."""
     seconds: float
     """Of training alone, over all runs that it took."""
     identity: Mapping[str, Any]
     """What the training was, JSON-ready."""
+    report: FidelityReport
+    """Of the network that is handed out."""
 
 
 def finetune(
@@ -82,6 +91,8 @@ def finetune(
 ) -> Finetuning | None:
     """Train a converted network toward its ANN by surrogate-gradient BPTT; ``unet`` itself is left as it is.
 
+    Where training toward its own ANN made it worse, and not ``even_if_worse``, it is handed out as it was.
+
     Args:
         unet: as `convert` makes it.
         scheduler: the DDPM-family scheduler that the ANN was trained with.
@@ -92,14 +103,16 @@ def finetune(
         track: told of every stage and step.
 
     Returns:
-        The trained network and its figures; None in all processes but the main one.
+        The network and its figures; None in all processes but the main one.
 
     Raises:
         ScheduleError: a scheduler without a β schedule.
         ConditionError: a network that takes a condition beside the noisy image.
-        SpecError: ``synchronous``, and the network's coding is not rate; ``denoise`` without images.
+        SpecError: ``synchronous``, and the network's coding is not rate; ``denoise`` without images; an ``energy`` that
+            is out of reach.
         TeacherError: the teacher's images are of another shape.
-        TrainingError, ResumeError, OutputError: see `train`.
+        TrainingError: also where what was trained predicts nothing finite; see `train`.
+        ResumeError, OutputError: see `train`.
         FoldedError: ``unet`` is folded.
     """
     require_ann(unet, "fine-tuning")
@@ -109,27 +122,40 @@ def finetune(
     lesson, run = lesson or Lesson(unet.ann(), scheduler), run or TrainingRun(accelerator_for(spec))
     require_images(spec, lesson.images)
     require_teacher(unet, lesson.ann)
+    budget_of(unet, scheduler, spec)
     require_memory("train_batch_size", spec.train_batch_size, unet)
     result_spec = _result_spec(unet.spec, spec)
     learning, accelerator = _copy_that_learns(unet, spec), run.accelerator
     identity = training_identity(learning, lesson, spec, accelerator)
     nn.Module.to(learning, accelerator.device)
     nn.Module.to(lesson.ann, accelerator.device)
-    before = states = None
+    before = states = untrained = None
     if accelerator.is_main_process:
+        untrained = copy.deepcopy(learning.with_spec(result_spec))
         states = fidelity_states(learning, scheduler, spec.seed, fidelity, track)
-        before = fidelity_on(learning.with_spec(result_spec), scheduler, states, fidelity, track)
+        before = fidelity_on(untrained, scheduler, states, fidelity, track)
     accelerator.init_trackers("tensorboard")
     seconds = train(learning, lesson, spec, run, identity=identity, track=track)
     with logs("the end of training"):
         accelerator.end_training()
-    if before is None or states is None:
+    if before is None or states is None or untrained is None:
         return None
     trained = learning.with_spec(result_spec)
     for layer in trained.synapses().values():
         layer.round_correction()
     after = fidelity_on(trained, scheduler, states, fidelity, track)
-    return Finetuning(trained, before, after, seconds, identity)
+    if not math.isfinite(after.epsilon_error):
+        raise TrainingError("what was trained predicts nothing finite; try a lower `learning_rate`.")
+    better = improved(before, after, spec) if _is_judged(unet, lesson, spec) else None
+    if better is False and not spec.even_if_worse:
+        return Finetuning(untrained, before, after, better, seconds, identity, before)
+    return Finetuning(trained, before, after, better, seconds, identity, after)
+
+
+def _is_judged(unet: SpikingUNet2DModel, lesson: Lesson, spec: TrainingSpec) -> bool:
+    """Whether a training's aim is a small error to the network's own ANN, and nothing else."""
+    other_aims = spec.denoise or spec.firing_rate or spec.learn == "all"
+    return not other_aims and digest(lesson.ann) == digest(unet.ann())
 
 
 def training_identity(
@@ -209,6 +235,7 @@ def finetune_to_folder(
     if lesson.images is not None and converted.decoder is not None:
         raise TeacherError(f"data: {converted.name} draws latents; it learns on its own sampling states alone.")
     _result_spec(converted.unet.spec, spec)
+    budget_of(converted.unet, converted.scheduler, spec)
     run = run or TrainingRun(accelerator_for(spec, training_folder(output)))
     run, resume = dataclasses.replace(run, folder=training_folder(output)), run.resume
     with reserved_by_main(output, run.accelerator):
@@ -217,9 +244,10 @@ def finetune_to_folder(
         run = dataclasses.replace(run, look=_looking(converted, grids, spec, writing, training_folder(output)))
         found = finetune(converted.unet, converted.scheduler, spec=spec, lesson=lesson, run=run, track=track)
         if found is not None:
-            grids |= sample_grids({"SNN after": found.unet}, converted, writing, spec.seed, track)
+            after = "SNN before, handed out" if found.report is found.before else "SNN after"
+            grids |= sample_grids({after: found.unet}, converted, writing, spec.seed, track)
             with new_folder(output, writing.force, converted.folder) as folder:
-                write_result(folder, _with_entry(converted, found, spec, run), found.after, grids)
+                write_result(folder, _with_entry(converted, found, spec, run), found.report, grids)
     return found
 
 
@@ -252,8 +280,9 @@ def _looking(
 def _with_entry(converted: Converted, found: Finetuning, spec: TrainingSpec, run: TrainingRun) -> Converted:
     settings = dataclasses.asdict(spec) | dict(found.identity) | {
         "seconds": round(found.seconds, 1), "device": str(run.accelerator.device), "spiking": found.unet.spec.to_dict(),
+        "handed_out": "before" if found.report is found.before else "after",
     }  # fmt: skip
-    done = entry("finetune", settings, found.before.figures(), found.after.figures())
+    done = entry("finetune", settings, found.before.figures(), found.report.figures())
     return dataclasses.replace(converted, unet=found.unet, provenance=(*converted.provenance, done))
 
 

@@ -24,7 +24,8 @@ from ann2snn_diffusion.workflows.result_folder import Writing
 from tests.ann2snn_diffusion.cli.test_convert import run
 from tests.conftest import build_unet
 
-SHORT = ["--train-batch-size", "4", "--sampler-steps", "4", "--lr-warmup-steps", "1", "--samples", "2"]
+QUICK = ["--train-batch-size", "4", "--sampler-steps", "4", "--lr-warmup-steps", "1", "--samples", "2"]
+SHORT = [*QUICK, "--even-if-worse"]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,24 @@ def test_the_result_is_a_pipeline_folder_whose_report_compares_before_and_after(
     (tmp_path / "mine.toml").write_text("[run]\nseed = 1\n[training]\nsteps = 1\nlearned_step_weights = true\n")
     assert run(monkeypatch, "finetune", "snn-ft", "--recipe", "mine.toml", *SHORT) == 0
     assert any(name.endswith("amplitudes") for name in weights_of(tmp_path / "snn-ft-ft"))
+
+
+@pytest.mark.slow
+def test_what_a_training_made_worse_is_handed_out_as_it_was_and_the_command_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["finetune", "snn", "--steps", "2", "--learning-rate", "0.3", "--energy", "0.05", *QUICK]
+    assert run(monkeypatch, *arguments) == 0
+    printed = capsys.readouterr().out
+    assert "No better than before, so the network is handed out as it was" in printed
+    assert "of the ANN's energy, not 0.05: train for more steps." in printed
+    before, after = weights_of(tmp_path / "snn"), weights_of(tmp_path / "snn-ft")
+    assert all(torch.equal(after[name], before[name]) for name in after)
+    report = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())
+    training = report["provenance"][1]
+    assert training["settings"]["handed_out"] == "before"
+    assert training["after"] == training["before"]
+    assert "Fine-tuned" not in (tmp_path / "snn-ft" / "README.md").read_text()
 
 
 @pytest.mark.slow
@@ -170,6 +189,12 @@ def test_from_random_weights_on_images(monkeypatch: pytest.MonkeyPatch, tmp_path
         (["snn", "--denoise", "1"], "--denoise 1: expected 0 without --data"),
         (["snn", "--data", "absent"], "expected a folder of images or one of"),
         (["snn", "--synchronous"], "expected rate beside the synchronous schedule"),
+        (["snn", "--energy", "0.0001"], "--energy 0.0001: expected more than 0."),
+        (
+            ["snn", "--energy", "0.2", "--firing-rate", "1"],
+            "--energy 0.2: expected none beside a weight of --firing-rate",
+        ),
+        (["snn", "--energy", "0.2", "--costs", "absent"], "absent: no such table of costs or file"),
         (["snn", "--steps", "0"], "--steps 0: expected a whole number from 1"),
         (
             ["snn", "--resume-from-checkpoint", "latest"],

@@ -21,8 +21,8 @@ def plan(generator: torch.Generator) -> Plan:
         rows = torch.randn(SEGMENTS, ROWS, CHANNELS, generator=generator)
         values[name] = Sample(rows, rows.amin(1), rows.amax(1))
     importance = {"first": torch.ones(SEGMENTS, CHANNELS), "second": torch.full((SEGMENTS, CHANNELS), 10.0)}
-    prices = Prices({"first": 0.01, "second": 0.02}, 1e-9, 0.05, torch.tensor([0.3, 0.7]))
-    return Plan(prices, importance, values, {name: levels_of(neuron) for name in values})
+    prices = Prices({"first": 0.01, "second": 0.02}, 1e-9, 0.05)
+    return Plan(prices, torch.tensor([0.3, 0.7]), importance, values, {name: levels_of(neuron) for name in values})
 
 
 def test_the_dearer_a_spike_the_less_is_spent(plan: Plan) -> None:
@@ -53,7 +53,7 @@ def test_a_site_solves_what_the_plan_counts_on(plan: Plan) -> None:
 
 
 def test_what_stays_analog_is_the_least_energy() -> None:
-    prices = Prices({}, 1e-9, 0.05, torch.ones(1))
+    prices = Prices({}, 1e-9, 0.05)
     prices.require_reach(0.051)
     with pytest.raises(SpecError, match=r"energy = 0.05: expected more than 0.0500"):
         prices.require_reach(0.05)

@@ -149,26 +149,27 @@ def test_resumed_from_an_older_checkpoint_amid_torn_logs_it_ends_as_it_did(
     run(make_snn(), tmp_path / "run", {"resume": "checkpoint-000002"})
 
 
-@pytest.mark.parametrize("data", [False, True])
+@pytest.mark.parametrize(("data", "changes"), [(False, {}), (True, {}), (False, {"energy": 0.2})])
 def test_a_resumed_training_is_bitwise_one_that_never_stopped(
-    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, data: bool
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, data: bool, changes: dict[str, Any]
 ) -> None:
     more: dict[str, Any] = {"images": pictures()} if data else {}
     whole = make_snn()
-    run(whole, tmp_path / "whole", more)
+    run(whole, tmp_path / "whole", more, **changes)
 
     def stop(done: int | None = None, figures: Any = None) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(make_snn(), tmp_path / "stopped", more | {"track": lambda stage, steps: stop})
+        run(make_snn(), tmp_path / "stopped", more | {"track": lambda stage, steps: stop}, **changes)
     resumed = make_snn()
-    run(resumed, tmp_path / "stopped", more | {"resume": "latest"})
+    run(resumed, tmp_path / "stopped", more | {"resume": "latest"}, **changes)
     for (name, one), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
     assert [line["step"] for line in losses_of(tmp_path / "stopped")] == [1, 2, 3, 3, 4]
-    assert losses_of(tmp_path / "stopped")[-1]["distill"] == losses_of(tmp_path / "whole")[-1]["distill"]
+    last, expected = losses_of(tmp_path / "stopped")[-1], losses_of(tmp_path / "whole")[-1]
+    assert last | {"seconds": 0} == expected | {"seconds": 0}
 
 
 def test_only_the_newest_checkpoints_are_kept(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:
@@ -221,6 +222,22 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_last_good_che
     with pytest.raises(TrainingError, match=r"step 4: the loss is not finite.*checkpoint-000002 is the last good"):
         run(make_snn(), tmp_path / "run")
     assert [place.name for place in checkpoints(tmp_path / "run")] == ["checkpoint-000002"]
+
+
+def test_a_gradient_that_is_not_finite_stops_before_anything_learns_from_it(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distill = loop.losses.distill
+
+    def broken(predicted: Tensor, target: Tensor) -> Tensor:
+        return distill(predicted, target) + (0 * predicted.sum()).sqrt()
+
+    monkeypatch.setattr(loop.losses, "distill", broken)
+    snn = make_snn()
+    with pytest.raises(TrainingError, match=r"step 1: the gradient is not finite. There is no checkpoint yet"):
+        run(snn, tmp_path / "run", checkpointing_steps=1)
+    assert all(torch.isfinite(parameter).all() for parameter in snn.parameters())
+    assert not checkpoints(tmp_path / "run")
 
 
 @pytest.mark.parametrize("message", ["CUDA out of memory", "DefaultCPUAllocator: can't allocate memory"])
@@ -306,6 +323,9 @@ def test_mixed_precision_trains_in_bfloat16_and_keeps_float32_weights(
         ({"distill": 0.0}, "a weight above 0"),
         ({"firing_rate": -1.0}, "a number from 0"),
         ({"learn": "thresholds"}, "one of spiking, all"),
+        ({"energy": 0.0}, r"energy = 0.0: expected a number in \(0, 1\]"),
+        ({"energy": 0.2, "firing_rate": 0.1}, "energy = 0.2: expected none beside a weight of `firing_rate`"),
+        ({"energy": 0.2, "synchronous": True}, "energy = 0.2: expected none beside `synchronous`"),
     ],
 )
 def test_an_impossible_training_is_refused_with_field_and_reason(values: dict[str, Any], message: str) -> None:

@@ -10,19 +10,23 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState, GradientState
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
+from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
-from ann2snn_diffusion.models.loading import Source, load_converted
+from ann2snn_diffusion.models.loading import Converted, Source, load_converted
 from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.training.loop import TrainingError
 from ann2snn_diffusion.training.spec import TrainingSpec
 from ann2snn_diffusion.workflows.convert import convert, convert_to_folder
-from ann2snn_diffusion.workflows.finetune import finetune, finetune_to_folder
+from ann2snn_diffusion.workflows.finetune import Finetuning, finetune, finetune_to_folder
 from ann2snn_diffusion.workflows.result_folder import Writing
 from ann2snn_diffusion.workflows.search_thresholds import search_thresholds_to_folder
 
 QUICK = CalibrationSpec(energy=0, states=14, positions=64, sampler_steps=3)
-SHORT = TrainingSpec(steps=2, train_batch_size=4, sampler_steps=4, lr_warmup_steps=1)
+SHORT = TrainingSpec(steps=2, train_batch_size=4, sampler_steps=4, lr_warmup_steps=1, even_if_worse=True)
+FEW = FidelitySpec(2, 4)
 NO_PICTURES = Writing(samples=0)
 
 
@@ -39,12 +43,73 @@ def test_from_python_the_argument_stays_and_nothing_is_written(
     monkeypatch.chdir(tmp_path)
     snn = convert(unet, scheduler, spec=SpikeSpec(segments=(0,)), calibration=QUICK).unet
     before = {name: part.clone() for name, part in snn.state_dict().items()}
-    found = finetune(snn, scheduler, spec=SHORT, fidelity=FidelitySpec(2, 4))
+    found = finetune(snn, scheduler, spec=SHORT, fidelity=FEW)
     assert found is not None
     assert all(torch.equal(part, before[name]) for name, part in snn.state_dict().items())
     assert any(not torch.equal(part, before[name]) for name, part in found.unet.state_dict().items())
     assert all(parameter.requires_grad for parameter in snn.parameters())
     assert found.seconds > 0
+    assert not list(tmp_path.iterdir())
+
+
+def trained(snn: SpikingUNet2DModel, scheduler: DDPMScheduler, **changes: Any) -> Finetuning:
+    found = finetune(snn, scheduler, spec=dataclasses.replace(SHORT, **changes), fidelity=FEW)
+    assert found is not None
+    return found
+
+
+def same(one: SpikingUNet2DModel, other: SpikingUNet2DModel) -> bool:
+    parts = other.state_dict()
+    return all(torch.equal(part, parts[name]) for name, part in one.state_dict().items())
+
+
+@pytest.fixture
+def snn(unet: UNet2DModel, scheduler: DDPMScheduler) -> SpikingUNet2DModel:
+    return convert(unet, scheduler, spec=SpikeSpec(segments=(0,)), calibration=QUICK, fidelity=FEW).unet
+
+
+def test_a_training_that_made_the_network_worse_hands_it_out_as_it_was_unless_told_otherwise(
+    snn: SpikingUNet2DModel, scheduler: DDPMScheduler
+) -> None:
+    spoilt: dict[str, Any] = {"learning_rate": 0.3, "use_ema": False}
+    found = trained(snn, scheduler, even_if_worse=False, **spoilt)
+    assert found.after.geometric_error > found.before.geometric_error
+    assert found.improved is False
+    assert same(found.unet, snn)
+    assert found.report is found.before
+    found = trained(snn, scheduler, **spoilt)
+    assert found.improved is False
+    assert not same(found.unet, snn)
+    assert found.report is found.after
+
+
+@pytest.mark.parametrize("changes", [{"firing_rate": 100.0}, {"learn": "all"}])
+def test_where_the_error_to_its_ann_is_not_the_aim_what_was_trained_is_handed_out(
+    snn: SpikingUNet2DModel, scheduler: DDPMScheduler, changes: dict[str, Any]
+) -> None:
+    found = trained(snn, scheduler, even_if_worse=False, learning_rate=0.3, use_ema=False, **changes)
+    assert found.improved is None
+    assert not same(found.unet, snn)
+
+
+def test_what_predicts_nothing_finite_is_no_result(
+    snn: SpikingUNet2DModel, scheduler: DDPMScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(unet: SpikingUNet2DModel, *_: Any, **__: Any) -> float:
+        unet.synapses()["conv_out"].weight_correction.data.fill_(float("nan"))
+        return 0.0
+
+    monkeypatch.setattr("ann2snn_diffusion.workflows.finetune.train", spoil)
+    with pytest.raises(TrainingError, match="predicts nothing finite; try a lower `learning_rate`"):
+        trained(snn, scheduler)
+
+
+def test_an_energy_out_of_reach_is_refused_before_anything_is_written(
+    snn: SpikingUNet2DModel, scheduler: DDPMScheduler, tmp_path: Path
+) -> None:
+    converted = Converted(snn, scheduler, "tiny", None, folder=tmp_path / "snn")
+    with pytest.raises(SpecError, match=r"energy = 1e-06: expected more than .* analog"):
+        finetune_to_folder(converted, tmp_path / "out", spec=TrainingSpec(energy=1e-6), writing=NO_PICTURES)
     assert not list(tmp_path.iterdir())
 
 
