@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from ann2snn_diffusion.common.atomic_output import (
@@ -26,39 +25,30 @@ from ann2snn_diffusion.common.atomic_output import (
     work_beside,
 )
 from ann2snn_diffusion.common.digest import digest
-from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.specs import require
-from ann2snn_diffusion.diffusion.conditioning import refuse_conditional
 from ann2snn_diffusion.diffusion.memory import require_memory
-from ann2snn_diffusion.diffusion.noise_schedule import require_betas
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, fidelity_on, fidelity_states
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.models.provenance import entry
 from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.reporting.picture import picture
-from ann2snn_diffusion.spiking.folding import require_ann
-from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.checkpoint import checkpoints, find_checkpoint
-from ann2snn_diffusion.training.energy import budget_of
-from ann2snn_diffusion.training.loop import Lesson, TrainingError, logs, require_images, train
+from ann2snn_diffusion.training.loop import Lesson, TrainingError, logs, train
 from ann2snn_diffusion.training.run import Look, TrainingRun, accelerator_for
 from ann2snn_diffusion.training.spec import TrainingSpec
 from ann2snn_diffusion.training.verdict import improved
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
+from ann2snn_diffusion.workflows.trainable import TeacherError, lesson_for, trained_spec
 
 VOLATILE = (
     "checkpointing_steps", "checkpoints_total_limit", "save_images_steps", "dataloader_num_workers", "synchronous",
     "even_if_worse",
 )  # fmt: skip
 """What may differ when a training is resumed."""
-
-
-class TeacherError(A2SError):
-    """An ANN that cannot teach this network."""
 
 
 @dataclass(frozen=True)
@@ -106,25 +96,14 @@ def finetune(
         The network and its figures; None in all processes but the main one.
 
     Raises:
-        ScheduleError: a scheduler without a β schedule.
-        ConditionError: a network that takes a condition beside the noisy image.
-        SpecError: ``synchronous``, and the network's coding is not rate; ``denoise`` without images; an ``energy`` that
-            is out of reach.
-        TeacherError: the teacher's images are of another shape.
+        FoldedError, ScheduleError, ConditionError, SpecError, TeacherError: see `lesson_for`.
         TrainingError: also where what was trained predicts nothing finite; see `train`.
         ResumeError, OutputError: see `train`.
-        FoldedError: ``unet`` is folded.
     """
-    require_ann(unet, "fine-tuning")
     spec = spec or TrainingSpec()
-    require_betas(scheduler, "fine-tuning")
-    refuse_conditional(unet, "fine-tuning")
-    lesson, run = lesson or Lesson(unet.ann(), scheduler), run or TrainingRun(accelerator_for(spec))
-    require_images(spec, lesson.images)
-    require_teacher(unet, lesson.ann)
-    budget_of(unet, scheduler, spec)
+    lesson, run = lesson_for(unet, scheduler, lesson, spec), run or TrainingRun(accelerator_for(spec))
     require_memory("train_batch_size", spec.train_batch_size, unet)
-    result_spec = _result_spec(unet.spec, spec)
+    result_spec = trained_spec(unet.spec, spec)
     learning, accelerator = _copy_that_learns(unet, spec), run.accelerator
     identity = training_identity(learning, lesson, spec, accelerator)
     nn.Module.to(learning, accelerator.device)
@@ -177,26 +156,6 @@ def _copy_that_learns(unet: SpikingUNet2DModel, spec: TrainingSpec) -> SpikingUN
     return copy.deepcopy(unet)
 
 
-def _result_spec(spiking: SpikeSpec, spec: TrainingSpec) -> SpikeSpec:
-    learned = spiking.learned_step_weights or spec.learned_step_weights
-    schedule = "synchronous" if spec.synchronous else spiking.schedule
-    dead_zone = bool(spiking.dead_zone) and schedule == "layerwise"
-    return dataclasses.replace(spiking, learned_step_weights=learned, schedule=schedule, dead_zone=dead_zone)
-
-
-def require_teacher(unet: UNet2DModel, ann: UNet2DModel) -> None:
-    """Refuse an ANN whose inputs or outputs are of another shape.
-
-    Raises:
-        TeacherError: names the first field that differs.
-    """
-    for field in ("in_channels", "out_channels", "sample_size", "num_class_embeds", "class_embed_type"):
-        if unet.config[field] != ann.config[field]:
-            raise TeacherError(
-                f"teacher: {field} is {ann.config[field]!r}, the spiking U-Net has {unet.config[field]!r}."
-            )
-
-
 def training_folder(output: Path) -> Path:
     """Where checkpoints, logs and grids of samples are kept while ``output`` is in the making."""
     return work_beside(output, "training")
@@ -223,19 +182,12 @@ def finetune_to_folder(
         OutputError: ``output`` exists, or an earlier training's checkpoints do and ``run`` does not resume.
         ScheduleError, ConditionError, SpecError, TeacherError, TrainingError, ResumeError, FoldedError: see `finetune`.
     """
-    require_ann(converted.unet, "fine-tuning")
     spec, writing = spec or TrainingSpec(), writing or Writing()
     require(not writing.folded, "folded", True, "false: a conversion alone is written so; `fold` folds the result")
-    require_betas(converted.scheduler, "fine-tuning")
-    refuse_conditional(converted.unet, "fine-tuning")
     refuse_existing(output, writing.force, converted.folder)
-    lesson = lesson or Lesson(converted.unet.ann(), converted.scheduler)
-    require_images(spec, lesson.images)
-    require_teacher(converted.unet, lesson.ann)
+    lesson = lesson_for(converted.unet, converted.scheduler, lesson, spec)
     if lesson.images is not None and converted.decoder is not None:
         raise TeacherError(f"data: {converted.name} draws latents; it learns on its own sampling states alone.")
-    _result_spec(converted.unet.spec, spec)
-    budget_of(converted.unet, converted.scheduler, spec)
     run = run or TrainingRun(accelerator_for(spec, training_folder(output)))
     run, resume = dataclasses.replace(run, folder=training_folder(output)), run.resume
     with reserved_by_main(output, run.accelerator):
@@ -257,7 +209,7 @@ def _first_grids(
     """Images of teacher and untrained network, by title, in the main process."""
     if not run.accelerator.is_main_process:
         return {}
-    networks = {"ANN": lesson.ann, "SNN before": converted.unet.with_spec(_result_spec(converted.unet.spec, spec))}
+    networks = {"ANN": lesson.ann, "SNN before": converted.unet.with_spec(trained_spec(converted.unet.spec, spec))}
     for network in networks.values():
         nn.Module.to(network, run.accelerator.device)
     return sample_grids(networks, converted, writing, spec.seed, track)
