@@ -151,7 +151,7 @@ def test_killed_at_any_moment_and_resumed_it_gives_the_weights_of_an_uninterrupt
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     command = [
         "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "ann2snn_diffusion.cli",
-        "finetune", "snn", "--steps", "2", *SHORT, "--samples", "0",
+        "finetune", "snn", "--steps", "2", "--energy", "0.3", *SHORT, "--samples", "0",
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     finished = subprocess.run([sys.executable, *command], check=False, env=environment, capture_output=True, text=True)
