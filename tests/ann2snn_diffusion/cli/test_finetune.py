@@ -94,11 +94,11 @@ def test_the_result_is_a_pipeline_folder_whose_report_compares_before_and_after(
 def test_what_a_training_made_worse_is_handed_out_as_it_was_and_the_command_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    arguments = ["finetune", "snn", "--steps", "2", "--learning-rate", "0.3", "--energy", "0.05", *QUICK]
+    arguments = ["finetune", "snn", "--steps", "2", "--learning-rate", "0.3", "--energy", "1", *QUICK]
     assert run(monkeypatch, *arguments) == 0
     printed = capsys.readouterr().out
     assert "No better than before, so the network is handed out as it was" in printed
-    assert "of the ANN's energy, not 0.05: train for more steps." in printed
+    assert "of the ANN's energy, not 1: train for more steps." in printed
     before, after = weights_of(tmp_path / "snn"), weights_of(tmp_path / "snn-ft")
     assert all(torch.equal(after[name], before[name]) for name in after)
     report = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())
