@@ -48,6 +48,7 @@ def finetune(
 
     device = usable_device(device, quiet)
 
+    from ann2snn_diffusion.cli.training_verdict import verdict_lines
     from ann2snn_diffusion.common.errors import InterruptionError
     from ann2snn_diffusion.common.progress import silent
     from ann2snn_diffusion.data.datasets import training_images
@@ -55,7 +56,6 @@ def finetune(
     from ann2snn_diffusion.models.loading import load_ann, load_with_ann
     from ann2snn_diffusion.reporting.fidelity_table import print_before_and_after
     from ann2snn_diffusion.reporting.terminal import console, following, tell
-    from ann2snn_diffusion.reporting.training_verdict import verdict_lines
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.training.checkpoint import checkpoints
     from ann2snn_diffusion.training.loop import Lesson

@@ -43,7 +43,7 @@ from ann2snn_diffusion.training.spec import TrainingSpec
 START = 2.0
 """λ at first."""
 KEEPING, ASCENT = 0.2, 0.1
-REMEMBERED = 0.9
+REMEMBERED = 0.7
 """Of the running means, at each image."""
 LARGEST = 0.5
 """Of ln(E / E*): a network far from its budget comes there in steps."""

@@ -23,6 +23,11 @@ def keeps_budget(report: FidelityReport, spec: TrainingSpec) -> bool:
 
 
 def improved(before: FidelityReport, after: FidelityReport, spec: TrainingSpec) -> bool:
-    """Whether ``after`` is better: the one of two that keeps its budget; of less error, where both or neither do."""
+    """Whether ``after`` is better: the one that keeps its budget; of two that do, less error, of two that do not, less
+    energy."""
     kept = keeps_budget(before, spec), keeps_budget(after, spec)
-    return kept[1] if kept[0] != kept[1] else not after.geometric_error >= before.geometric_error  # than no number, too
+    if kept[0] != kept[1]:
+        return kept[1]
+    if not kept[0]:
+        return energy_spent(after, spec) < energy_spent(before, spec)
+    return not after.geometric_error >= before.geometric_error  # than no number, too

@@ -94,11 +94,11 @@ def test_the_result_is_a_pipeline_folder_whose_report_compares_before_and_after(
 def test_what_a_training_made_worse_is_handed_out_as_it_was_and_the_command_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    arguments = ["finetune", "snn", "--steps", "2", "--learning-rate", "0.3", "--energy", "0.05", *QUICK]
+    arguments = ["finetune", "snn", "--steps", "2", "--learning-rate", "0.3", "--energy", "1", *QUICK]
     assert run(monkeypatch, *arguments) == 0
     printed = capsys.readouterr().out
     assert "No better than before, so the network is handed out as it was" in printed
-    assert "of the ANN's energy, not 0.05: train for more steps." in printed
+    assert "of the ANN's energy, not 1: train for more steps." in printed
     before, after = weights_of(tmp_path / "snn"), weights_of(tmp_path / "snn-ft")
     assert all(torch.equal(after[name], before[name]) for name in after)
     report = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())
@@ -151,7 +151,7 @@ def test_killed_at_any_moment_and_resumed_it_gives_the_weights_of_an_uninterrupt
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     command = [
         "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "ann2snn_diffusion.cli",
-        "finetune", "snn", "--steps", "2", *SHORT, "--samples", "0",
+        "finetune", "snn", "--steps", "2", "--energy", "0.3", *SHORT, "--samples", "0",
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     finished = subprocess.run([sys.executable, *command], check=False, env=environment, capture_output=True, text=True)

@@ -29,7 +29,8 @@ def test_without_a_budget_less_error_is_better(before: float, after: float, bett
         ((2.0, 0.20), (1.0, 0.22), False),  # it left it
         ((2.0, 0.20), (1.0, 0.205), True),  # both keep it, near enough
         ((1.0, 0.10), (2.0, 0.20), False),  # what spent less was better
-        ((2.0, 0.40), (1.0, 0.30), True),  # neither does yet
+        ((1.0, 0.40), (2.0, 0.30), True),  # neither does yet, and it is on its way
+        ((2.0, 0.30), (1.0, 0.40), False),
     ],
 )
 def test_at_a_budget_the_one_that_keeps_it_is_better_and_of_two_the_one_of_less_error(
