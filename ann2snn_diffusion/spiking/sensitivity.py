@@ -9,11 +9,13 @@ so one vector–Jacobian product with a random z per state gives an estimate of 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.spiking.ann_outputs import Batch, segments_of
@@ -67,49 +69,61 @@ def measure_sensitivity(
     power, channels = states.new_zeros(segments), channels or states.shape[1]
     for index in range(segments):
         mine = (segment == index).nonzero()[:, 0]
-        kept: dict[str, list[Sample]] = {name: [] for name in neurons}
+        visits = _Visits(generator, defaultdict(list), {name: rows[index] for name, rows in gain.items()})
         for part in mine.split(at_a_time):
             some = (states[part], diffusion_timesteps[part], None if labels is None else labels[part])
-            found = _vector_jacobian(unet, some, channels, generator)
-            power[index] += found.epsilon.square().sum() / len(mine)
-            for name, (value, slope) in found.sites.items():
-                channels_last = slope.movedim(neurons[name].dim, -1).flatten(0, -2)
-                gain[name][index] += channels_last.square().sum(0) / len(mine)
-                share = -(-rows * len(part) // len(mine))
-                kept[name].append(sample_of(value, neurons[name].dim, share, generator))
-        for name, parts in kept.items():
+            share = -(-rows * len(part) // len(mine))
+            watched = [(neuron, partial(visits.keep, name, neuron.dim, share)) for name, neuron in neurons.items()]
+            with visiting(after=watched):
+                power[index] += _backpropagate(unet, some, channels, generator).square().sum() / len(mine)
+        for name, parts in visits.samples.items():
+            gain[name][index] /= len(mine)
             values[name].append(_together(parts))
         advance()
     return Sensitivity(gain, {name: stacked(parts) for name, parts in values.items()}, power)
 
 
 @dataclass(frozen=True)
-class _Passed:
-    """What one pass found: ε, and of every site its value and the slope of z·ε there."""
+class _Visits:
+    """What is kept of the passes of one noise segment, site by site: nothing of a site's own size."""
 
-    epsilon: Tensor
-    sites: dict[str, tuple[Tensor, Tensor]]
+    generator: torch.Generator
+    samples: defaultdict[str, list[Sample]]
+    squares: dict[str, Tensor]
+    """Σ over positions of (∂(z·ε) / ∂x_c)², [C]."""
 
-
-def _vector_jacobian(
-    unet: SpikingUNet2DModel, batch: tuple[Tensor, Tensor, Tensor | None], channels: int, generator: torch.Generator
-) -> _Passed:
-    states, diffusion_timesteps, labels = batch
-    sites: dict[str, Tensor] = {}
-
-    def keep(name: str, value: Tensor, output: Tensor) -> Tensor:
+    def keep(self, name: str, dim: int, rows: int, value: Tensor, output: Tensor) -> Tensor:
+        """Sample what passes a site, and see to it that its slope is added when that comes back."""
         del value
+        self.samples[name].append(sample_of(output.detach(), dim, rows, self.generator))
         # A tensor of its own: what passes a site may go elsewhere too, and only the site's synapses count.
-        sites[name] = output.view_as(output)
-        return sites[name]
+        passing = output.view_as(output)
+        passing.register_hook(partial(self._add, name, dim))
+        return passing
 
-    watched = [(neuron, partial(keep, name)) for name, neuron in unet.neurons().items()]
-    with torch.enable_grad(), analog(unet), visiting(after=watched):
+    def _add(self, name: str, dim: int, slope: Tensor) -> None:
+        self.squares[name] += slope.movedim(dim, -1).flatten(0, -2).square().sum(0)
+
+
+def _backpropagate(
+    unet: SpikingUNet2DModel, batch: tuple[Tensor, Tensor, Tensor | None], channels: int, generator: torch.Generator
+) -> Tensor:
+    """Take a random z·ε back through the ANN; returns ε."""
+    states, diffusion_timesteps, labels = batch
+    with torch.enable_grad(), analog(unet), saved_tensors_hooks(_rounded, _restored):
         epsilon = unet(states.requires_grad_(), diffusion_timesteps, labels).sample[:, :channels]
     z = torch.randn(epsilon.shape, generator=generator).to(epsilon)
-    slopes = torch.autograd.grad(epsilon, list(sites.values()), z)
-    detached = (value.detach() for value in sites.values())
-    return _Passed(epsilon.detach(), dict(zip(sites, zip(detached, slopes, strict=True), strict=True)))
+    torch.autograd.backward(epsilon, z, inputs=[states])
+    return epsilon.detach()
+
+
+def _rounded(saved: Tensor) -> tuple[Tensor, torch.dtype]:
+    """An activation, in bfloat16 until it is needed again, for a gain is a rough figure; weights as they are."""
+    return (saved if saved.is_leaf or saved.dtype != torch.float32 else saved.bfloat16()), saved.dtype
+
+
+def _restored(kept: tuple[Tensor, torch.dtype]) -> Tensor:
+    return kept[0].to(kept[1])
 
 
 def _together(parts: list[Sample]) -> Sample:

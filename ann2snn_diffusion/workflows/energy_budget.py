@@ -41,7 +41,7 @@ CORRECTIONS = 2
 """Of the price, at the most."""
 PROBED_VALUES, MOST_ROWS, LEAST_ROWS = 1 << 24, 128, 32
 """Values that the price is found from: of all channels and noise segments together, and of each."""
-HELD_FOR_GRADIENTS = 6
+HELD_FOR_GRADIENTS = 4
 """Times what a forward pass holds, in a backward pass."""
 MOST_PROBED = 88
 """States of the backward pass."""
