@@ -29,8 +29,8 @@ from calibration.correct import apply_delta, correction
 from calibration.observe import After, sample_of, visiting
 from calibration.rate_distortion import Sample
 
-CORRECTED_AT_A_TIME = 16
-"""States whose outputs a correction is added to together."""
+CORRECTED_AT_A_TIME = 1 << 24
+"""Outputs of a layer that a correction is added to together."""
 Solve = Callable[[str, list[Sample]], tuple[Tensor, Tensor]]
 """Of a site by name, and of the values that arrived there in each segment: scale and offset, [segments, C]."""
 
@@ -114,7 +114,8 @@ class _CalibrationPass:
         weight, bias = layer.as_stored(found[0]), found[1]
         part.add(weight, bias)
         every_tick = output.unflatten(0, (-1, len(self.seen)))
-        for some, of_some in zip(rows.split(CORRECTED_AT_A_TIME), received.split(CORRECTED_AT_A_TIME), strict=True):
+        at_a_time = max(1, CORRECTED_AT_A_TIME // output[0].numel())
+        for some, of_some in zip(rows.split(at_a_time), received.split(at_a_time), strict=True):
             every_tick[:, some] += apply_delta(part.linear, of_some, weight, None if part.bias is None else bias)
 
 
