@@ -35,6 +35,8 @@ from ann2snn_diffusion.workflows.calibration_states import enough_states
 
 COUNTED_SHARE = 8
 """For so many states that are calibrated on there is another that spikes are counted on."""
+COUNTED_EACH = 2
+"""Of these in each noise segment, at the least, unless fewer are calibrated on."""
 TOLERANCE = 0.02
 """Of the energy, beyond which the price of a spike is corrected."""
 CORRECTIONS = 2
@@ -89,7 +91,8 @@ def record(
     prices, widths = prices_of(layout, network, costs), torch.tensor(bounds).diff() / last
     prices.require_reach(calibration.energy or 0)
     count = calibration.states or enough_states(network, len(network.spec.segments))
-    more = max(count // COUNTED_SHARE, len(network.spec.segments))
+    segments = len(network.spec.segments)
+    more = max(count // COUNTED_SHARE, min(count, COUNTED_EACH * segments), segments)
     drawn = draw(count + more)
     seen, held_out = drawn.part(slice(0, count)), drawn.part(slice(count, count + more))
     sensitivity = _sensitivity(network, seen.part(slice(0, min(count, MOST_PROBED))), calibration.seed, track)
