@@ -15,6 +15,8 @@ AT_ONCE = GIB
 """Bytes of activations that images under way may hold together."""
 MOST_AT_ONCE = 32
 """Images: more of them pass no faster."""
+LARGE = 64 * 64
+"""Pixels of an image, beyond which fewer of them tell and cost as much."""
 UNDER_WAY = 14
 """Activations as wide as the first block that a layer under way holds: two or three of them side by side as its input,
 those normalised, their spikes, its output."""
@@ -30,6 +32,11 @@ def bytes_per_image(unet: UNet2DModel) -> int:
 def images_at_once(unet: UNet2DModel, held: float = 1) -> int:
     """How many images pass the network together, each of which holds ``held`` times what a forward pass does."""
     return max(1, min(MOST_AT_ONCE, int(AT_ONCE / (held * bytes_per_image(unet)))))
+
+
+def fewer_if_large(unet: UNet2DModel, most: int, least: int) -> int:
+    """Images of a network that are taken unasked: ``most``, in proportion fewer beyond 64 × 64 pixels, to ``least``."""
+    return max(least, min(most, most * LARGE // prod(sample_size(unet))))
 
 
 def require_memory(field: str, count: int, unet: UNet2DModel) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
-from ann2snn_diffusion.diffusion.conditioning import sample_size
+from ann2snn_diffusion.diffusion.memory import fewer_if_large
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.evaluation.costs import costs_of
@@ -26,8 +25,6 @@ from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 LARGEST_PSNR = 100.0
 MOST_STATES, LEAST_STATES = 8, 2
 """In each noise stratum, unless more or fewer are asked for."""
-FEWER_BEYOND = 64 * 64
-"""Pixels of an image, beyond which fewer of them tell as much."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,7 @@ class FidelitySpec:
 
     def per_stratum(self, unet: UNet2DModel) -> int:
         """Noisy images of a network in each noise stratum: an error is a mean over their pixels."""
-        few = max(LEAST_STATES, min(MOST_STATES, MOST_STATES * FEWER_BEYOND // prod(sample_size(unet))))
-        return self.states_per_stratum or few
+        return self.states_per_stratum or fewer_if_large(unet, MOST_STATES, LEAST_STATES)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,10 @@ def prices_of(layout: NetworkLayout, unet: SpikingUNet2DModel, costs: CostTable)
     """What spikes and the rest cost by a table, as shares of the ANN's multiply-accumulates."""
     ann = costs.multiply_accumulate * sum(one.operations for one in layout.synapses if one.in_ann)
     analog = sum(one.runs * one.operations for one in layout.synapses if not one.fan_out)
-    reached = dict.fromkeys(layout.populations, 0.0)
-    for synapse in layout.synapses:
-        for site, fan_out in synapse.fan_out.items():
-            reached[site] += fan_out.mean().item()
+    reached = {site: count.mean().item() for site, count in accumulates_by_place(layout).items()}
     channels = {name: neuron.threshold.shape[1] for name, neuron in unet.neurons().items()}
     of_spike = {
-        site: costs.accumulate * reached[site] * population.size / channels[site] / ann
+        site: costs.accumulate * reached.get(site, 0.0) * population.size / channels[site] / ann
         for site, population in layout.populations.items()
     }
     return Prices(of_spike, costs.accumulate / ann, costs.multiply_accumulate * analog / ann)

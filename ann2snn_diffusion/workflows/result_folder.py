@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.atomic_output import REPORT_FILE
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.specs import require
-from ann2snn_diffusion.diffusion.conditioning import sample_size
-from ann2snn_diffusion.diffusion.memory import images_at_once
+from ann2snn_diffusion.diffusion.memory import fewer_if_large, images_at_once
 from ann2snn_diffusion.diffusion.sampling import Drawing, SamplingError, choose_scheduler, sample
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.loading import Converted, Source
@@ -32,8 +30,6 @@ from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 MOST_SHOWN = 8
-FEWER_BEYOND = 64 * 64
-"""Pixels of an image, beyond which fewer of them are shown."""
 DTYPES = ("float32", "float16", "bfloat16")
 LOG = logging.getLogger(__name__)
 
@@ -58,8 +54,7 @@ class Writing:
 
     def shown(self, unet: UNet2DModel) -> int:
         """Images in each grid of a network's samples."""
-        pixels = prod(sample_size(unet))
-        return max(1, min(MOST_SHOWN, MOST_SHOWN * FEWER_BEYOND // pixels)) if self.samples is None else self.samples
+        return fewer_if_large(unet, MOST_SHOWN, 1) if self.samples is None else self.samples
 
 
 def sample_grids(
