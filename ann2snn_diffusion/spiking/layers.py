@@ -92,10 +92,10 @@ class SpikingOutput(SpikingConv2d):
         """What [s, x_t] of each row gives by the weight and bias of its noise segment."""
         segment = current().segment
         # Where all rows are in one noise segment, that alone is computed.
-        present = slice(None) if segment is None or len(segment) > 1 else segment
+        present = slice(None) if segment is None or segment.shape[0] > 1 else segment
         given = self._conv_forward(self.received(spikes), weight[present].flatten(0, 1), bias[present].flatten())
         given = given.unflatten(1, (-1, self.out_channels))
-        if segment is None or len(segment) == 1:
+        if segment is None or segment.shape[0] == 1:
             return given[:, 0]
         return given[torch.arange(given.shape[0], device=given.device), segment]
 

@@ -235,7 +235,7 @@ class SpikingUNet2DModel(UNet2DModel):
             sample, steps = sample.repeat(ticks, 1, 1, 1), steps.repeat(ticks)
             if class_labels is not None:
                 class_labels = class_labels.repeat(ticks, *[1] * (class_labels.ndim - 1))
-        segment = self.segment_of(told if len(told) == 1 else steps) if len(self.spec.segments) > 1 else None
+        segment = self.segment_of(told if told.shape[0] == 1 else steps) if len(self.spec.segments) > 1 else None
         with running(ForwardPass(segment, ticks, sample, as_ann, self.mode.listener)):
             (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
         noise = value_of(noise, batch)
