@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 LinearMap = nn.Conv2d | nn.Linear
 CHUNK = 2048
+COLUMNS = 512
+"""Of a Gram matrix, that are computed together, from the diagonal down."""
 STRENGTHS = (1, 10, 100)
 SUFFICIENT = 1.5
 """Places for every input of a map, below which a correction cannot be told from chance."""
@@ -61,17 +63,20 @@ def ridge(gram: Tensor, cross: Tensor, strength: float) -> Tensor:
         Δ = (Σ r·xᵀ) (Σ x·xᵀ + λI)⁻¹,    λ = strength · mean diagonal of Σ x·xᵀ
 
     Args:
-        gram: Σ x·xᵀ, [F, F]; overwritten.
+        gram: Σ x·xᵀ, [F, F], of which the lower triangle is looked at; overwritten.
         cross: Σ r·xᵀ, [O, F]; r is the residual: what the map should give minus what it gives.
         strength: relative to the mean diagonal, above 0.
     """
     gram.diagonal().add_(strength * gram.diagonal().mean().clamp(min=1e-12))
-    return torch.cholesky_solve(cross.T, torch.linalg.cholesky(gram)).T
+    return torch.cholesky_solve(cross.T, torch.linalg.cholesky(gram, out=gram)).T
 
 
 @dataclass
 class Moments:
-    """Sums over rows of inputs x, a 1 appended for the bias, and residuals r: Σ x·xᵀ, Σ r·xᵀ, the number of rows."""
+    """Sums over rows of inputs x, a 1 appended for the bias, and residuals r: Σ x·xᵀ, Σ r·xᵀ, the number of rows.
+
+    Of the symmetric Σ x·xᵀ only the lower triangle means anything.
+    """
 
     gram: Tensor
     cross: Tensor
@@ -86,13 +91,14 @@ class Moments:
 
     def add(self, inputs: Tensor, residuals: Tensor) -> None:
         """Rows more, [R, F + 1] and [R, O]."""
-        self.gram += inputs.T @ inputs
+        for first in range(0, len(self.gram), COLUMNS):
+            self.gram[first:, first : first + COLUMNS] += inputs[:, first:].T @ inputs[:, first : first + COLUMNS]
         self.cross += residuals.T @ inputs
         self.rows += len(inputs)
 
     def solve(self, strength: float) -> Tensor:
         """Δ [O, F + 1], the bias in the last column: weights by ridge on centred sums, the bias carries the means."""
-        mean_input, mean_residual = self.gram[:-1, -1] / self.rows, self.cross[:, -1] / self.rows
+        mean_input, mean_residual = self.gram[-1, :-1] / self.rows, self.cross[:, -1] / self.rows
         gram = torch.addr(self.gram[:-1, :-1], mean_input, mean_input, alpha=-self.rows)
         cross = torch.addr(self.cross[:, :-1], mean_residual, mean_input, alpha=-self.rows)
         weight = ridge(gram, cross, strength)

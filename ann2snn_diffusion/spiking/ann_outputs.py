@@ -22,6 +22,8 @@ from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.correct import Places, outputs_at
 from calibration.observe import visiting
 
+KEPT_AS = torch.bfloat16
+"""Of the ANN's outputs: corrections are means over thousands, in which what this rounds away averages out."""
 Batch = tuple[Tensor, Tensor, Tensor | None]
 """Noisy images x_s, [N, C, H, W]; what the network is told of their noise levels, [N]; class labels, or None."""
 
@@ -32,7 +34,7 @@ class Target:
 
     Attributes:
         places: among the outputs of the states that a correction acts on.
-        output: there, [R, O].
+        output: there, [R, O], bfloat16.
     """
 
     places: Places
@@ -140,11 +142,14 @@ class _Asked:
         rows, channels = len(rows_of(part, self.segment)), len(part.linear.weight)
         positions = output[0].numel() // channels
         places = Places.drawn(rows, positions, part.positions, self.generator)
-        return Target(places, output.new_empty(len(places.all), channels)) if places.suffice(part.linear) else None
+        if not places.suffice(part.linear):
+            return None
+        return Target(places, output.new_empty(len(places.all), channels, dtype=KEPT_AS))
 
     def _fill(self, part: Correction, target: Target, first: int, output: Tensor) -> None:
         rows, positions = rows_of(part, self.segment), output[0].numel() // len(part.linear.weight)
         places = target.places.all.to(output.device)
         states = rows[places // positions] - first
         here = (states >= 0) & (states < len(output))
-        target.output[here] = outputs_at(part.linear, output, states[here] * positions + places[here] % positions)
+        wanted = outputs_at(part.linear, output, states[here] * positions + places[here] % positions)
+        target.output[here] = wanted.to(KEPT_AS)
