@@ -13,7 +13,6 @@ LinearMap = nn.Conv2d | nn.Linear
 CHUNK = 2048
 COLUMNS = 512
 """Of a Gram matrix, that are computed together, from the diagonal down."""
-STRENGTHS = (1, 10, 100)
 SUFFICIENT = 1.5
 """Places for every input of a map, below which a correction cannot be told from chance."""
 
@@ -110,14 +109,14 @@ def correction(
 ) -> tuple[Tensor, Tensor] | None:
     """Change of weight and bias that takes a layer's output toward its target on the inputs it really receives.
 
-    Of several ridge strengths the one that helps most at held-out places is taken; None, where none helps.
+    None, where it does not help at held-out places; else it is found anew from those too.
 
     Args:
         layer: a convolution with zero padding and one group, or a linear layer.
         received: its input, [N, C, H, W] or [N, L, C].
         given: its output, [N, O, H', W'] or [N, L, O].
         wanted: its target at all places, [R, O].
-        strength: the least ridge strength that is tried, see `ridge`.
+        strength: of the ridge, see `ridge`.
 
     Returns:
         ΔW, shaped as the weight, and Δb [O].
@@ -126,16 +125,14 @@ def correction(
     fit, held_out = places.fit.to(device), places.held_out.to(device)
     for inputs, residuals in _rows(layer, received, given, wanted[: len(fit)], fit):
         moments.add(inputs, residuals)
-    deltas = torch.stack([moments.solve(strength * factor) for factor in STRENGTHS]).to(received)
-    gains = torch.zeros(len(deltas), dtype=torch.float64, device=device)
+    delta, gain = moments.solve(strength).to(received), 0.0
     for inputs, residuals in _rows(layer, received, given, wanted[len(fit) :], held_out):
-        left = residuals - inputs @ deltas.transpose(1, 2)
-        gains += (residuals.square().sum() - left.square().sum((1, 2))).double()
+        left = residuals - inputs @ delta.T
+        gain += (residuals.square().sum() - left.square().sum()).item()
         moments.add(inputs, residuals)
-    best = int(gains.argmax())
-    if gains[best] <= 0:
+    if gain <= 0:
         return None
-    delta = moments.solve(strength * STRENGTHS[best])
+    delta = moments.solve(strength)
     return delta[:, :-1].reshape(layer.weight.shape).to(layer.weight), delta[:, -1].to(layer.weight)
 
 

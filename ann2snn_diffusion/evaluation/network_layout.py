@@ -39,8 +39,8 @@ class Synapse:
     outputs: int
     fan_out: Mapping[str, Tensor]
     """By name of the neuron whose spikes it receives: synapses that each reaches. Empty: it stays analog."""
-    seen: tuple[nn.Module, Tensor] | None = None
-    """The module whose input, in the ANN, is that of this synapse, and the synapses that each value of it reaches."""
+    seen: tuple[str, Tensor] | None = None
+    """Name of the module whose input, in the ANN, is that of this synapse; synapses that each value of it reaches."""
     product: bool = False
     in_ann: bool = True
     runs: int = 1
@@ -129,7 +129,7 @@ class _Survey:
         self.synapses.append(
             Synapse(
                 name, positions * weight.numel(), value[0].numel(), weight.numel(), output[0].numel(),
-                self._spikes_at(layer, value, reached), (layer, reached), runs=runs,
+                self._spikes_at(layer, value, reached), (name, reached), runs=runs,
             )
         )  # fmt: skip
         if isinstance(layer, SpikingOutput):
@@ -155,7 +155,7 @@ class _Survey:
             spikes, seen = {}, None
             if isinstance(attention.processor, SpikingAttnProcessor):
                 neuron: SpikingNeuron = getattr(attention.processor, factor)
-                spikes, seen = {self.names[neuron]: reached}, (neuron, reached)
+                spikes, seen = {self.names[neuron]: reached}, (self.names[neuron], reached)
             self.synapses.append(
                 Synapse(
                     f"{name}.{product}", tokens**2 * width, tokens * width, other, outputs, spikes, seen,

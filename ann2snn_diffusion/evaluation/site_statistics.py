@@ -94,7 +94,7 @@ def compare(
     ]
     for some in states.split(images_at_once(unet, KEPT)):
         of_states = (some.states, some.diffusion_timesteps)
-        with analog(whole), visiting(after=keeping + zeros.visits()):
+        with analog(whole), visiting(after=keeping + zeros.visits(whole)):
             target = predicted_noise(scheduler, whole(*some.arguments()).sample, *of_states)
         with visiting(after=comparing):
             predicted = predicted_noise(scheduler, unet(*some.arguments()).sample, *of_states)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ann2snn_diffusion.evaluation.fan_out import weighted_count
 from ann2snn_diffusion.evaluation.network_layout import NetworkLayout
@@ -35,10 +35,10 @@ class ZeroCounter:
         self.layout = layout
         self.left: dict[str, list[Tensor]] = defaultdict(list)
 
-    def visits(self) -> list[Any]:
-        """Visitors for a pass of the ANN."""
+    def visits(self, network: nn.Module) -> list[Any]:
+        """Visitors for a pass of the ANN behind ``network``."""
         return [
-            (synapse.seen[0], partial(self._count, synapse.name, synapse.seen[1]))
+            (network.get_submodule(synapse.seen[0]), partial(self._count, synapse.name, synapse.seen[1]))
             for synapse in self.layout.synapses
             if synapse.seen is not None
         ]

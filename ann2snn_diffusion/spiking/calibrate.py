@@ -17,6 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ann2snn_diffusion.common.heap import give_back
 from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.spiking.ann_outputs import SeenStates, Target
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
@@ -87,6 +88,7 @@ class _CalibrationPass:
 
     def hand_on(self, neuron: SpikingNeuron, _value: Tensor, output: Tensor) -> None:
         """Keep what the neuron's own layer receives."""
+        give_back()
         self.emitted[neuron] = value_of(output, len(self.seen))
         self.advance()
 

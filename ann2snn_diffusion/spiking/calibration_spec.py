@@ -43,7 +43,7 @@ class CalibrationSpec:
     )
     per: Per = setting("channel", "One threshold per channel, or one for all channels of a site.")
     correction: float = setting(
-        1e-3, "Least relative ridge strength of the synapses' correction; 0: leave the weights alone.", at_least=0
+        0.3, "Relative ridge strength of the synapses' correction; 0: leave the weights alone.", at_least=0
     )
     states: int | None = setting(
         None,

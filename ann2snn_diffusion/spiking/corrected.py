@@ -29,7 +29,7 @@ class Correction:
     bias: Tensor | None
     """Δb, [O]; None: the layer has no bias."""
     strength: float
-    """Least relative ridge strength."""
+    """Relative ridge strength."""
     positions: int
     """Positions that it is found from."""
     segment: int | None = None
@@ -74,7 +74,7 @@ class Corrected(nn.Module):
         """All corrections of this layer.
 
         Args:
-            strength: least relative ridge strength, of a layer like most.
+            strength: relative ridge strength of a layer like most.
             positions: positions that thresholds are solved from, as a measure of how many are enough.
         """
         assert isinstance(self, LinearMap)

@@ -45,7 +45,7 @@ PROBED_VALUES, MOST_ROWS, LEAST_ROWS = 1 << 24, 128, 32
 """Values that the price is found from: of all channels and noise segments together, and of each."""
 HELD_FOR_GRADIENTS = 4
 """Times what a forward pass holds, in a backward pass."""
-MOST_PROBED = 88
+MOST_PROBED = 44
 """States of the backward pass."""
 
 

@@ -38,7 +38,7 @@ def test_every_field_has_an_option_with_its_meaning_and_default(
     [
         ("convert", "time_steps", ["--time-steps"], "4"),
         ("convert", "signed_activations", ["--signed-activations", "--no-signed-activations"], "signed-activations"),
-        ("convert", "correction", ["--correction"], "0.001"),
+        ("convert", "correction", ["--correction"], "0.3"),
         ("convert", "segments", ["--segments"], "0,10,25,50,120,300,450,600,700,800,900"),
         ("finetune", "gradient_checkpointing", ["--gradient-checkpointing", "--no-gradient-checkpointing"],
          "no-gradient-checkpointing"),

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +81,15 @@ def test_sizes_are_those_of_one_image(unet: UNet2DModel) -> None:
 def test_neurons_that_tick_are_charged_at_every_tick(unet: UNet2DModel, leak: float, charges: int) -> None:
     population = layout(unet, leak=leak, **SYNCHRONOUS).populations["conv_out.neuron"]
     assert population.charges == charges * population.size
+
+
+def test_a_layout_does_not_hold_its_network(unet: UNet2DModel) -> None:
+    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec())
+    gone, found = weakref.ref(snn.get_submodule("conv_out")), layout_of(snn, STATE)
+    del snn
+    gc.collect()
+    assert found.synapses
+    assert gone() is None
 
 
 def test_no_gradient_and_no_hook_is_left_behind(make_unet: Callable[..., UNet2DModel]) -> None:

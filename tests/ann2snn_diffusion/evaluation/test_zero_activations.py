@@ -27,7 +27,7 @@ def test_skipped_are_the_synapses_of_zeros_and_of_the_padding(unet: UNet2DModel)
     names = ("conv_in", "up_blocks.1.resnets.0.conv1", "mid_block.attentions.0.to_out.0")
     layers = {name: snn.get_submodule(name) for name in names}
     keeping = [(layer, lambda value, name=name: inputs.update({name: value})) for name, layer in layers.items()]
-    with analog(snn), visiting(before=keeping, after=zeros.visits()):
+    with analog(snn), visiting(before=keeping, after=zeros.visits(snn)):
         snn(*states.arguments())
     found = zeros.effective()
     for name, layer in layers.items():
