@@ -31,6 +31,10 @@ def finetune(
         str | None,
         typer.Option("--resume-from-checkpoint", help="latest, or a checkpoint's folder: goes on as if never stopped."),
     ] = None,
+    finish: Annotated[
+        str | None,
+        typer.Option(help="latest, or a checkpoint's folder: its averaged weights are the result, no step is trained."),
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(min=0, help="Images in each grid; 0: no pictures. Default: 8, fewer if large.")
     ] = None,
@@ -77,23 +81,27 @@ def finetune(
         try:
             result = finetune_to_folder(
                 converted, result_folder, spec=training, lesson=Lesson(ann, converted.scheduler, images),
-                run=TrainingRun(accelerator, resume=resume), writing=Writing(samples, force=force),
-                track=track,
+                run=TrainingRun(accelerator, resume=resume, finish=finish),
+                writing=Writing(samples, force=force), track=track,
             )  # fmt: skip
         except KeyboardInterrupt:
             kept = checkpoints(training_folder(result_folder))
-            how = f"{kept[-1]} is kept, the same command with --resume-from-checkpoint latest goes on" if kept else ""
+            how = (
+                f"{kept[-1]} is kept, the same command with --resume-from-checkpoint latest goes on, "
+                "with --finish latest it hands out what is trained"
+            )
             raise InterruptionError(
-                f"interrupted; {how or 'there was no checkpoint yet, the same command starts anew'}"
+                f"interrupted; {how if kept else 'there was no checkpoint yet, the same command starts anew'}"
             ) from None
     if result is None:
         return
     print_before_and_after(console(quiet), result.before, result.after)
     for line in verdict_lines(result.improved, result.report, training):
         tell(console(quiet), line)
+    steps = training.steps if result.steps == training.steps else f"{result.steps} of {training.steps}"
     tell(
         console(quiet),
         f"{result_folder}: model, conversion_report.json{', samples.png' if samples != 0 else ''}; "
-        f"{training.steps} steps in {result.seconds:.0f} s; "
+        f"{steps} steps in {result.seconds:.0f} s; "
         f"checkpoints, TensorBoard logs and grids in {training_folder(result_folder)}",
     )

@@ -61,6 +61,8 @@ class Finetuning:
     after: FidelityReport
     improved: bool | None
     """Whether what was trained is better, see `verdict`; None where the error to its own ANN does not tell."""
+    steps: int
+    """That were trained, over all runs; fewer than asked for, where a checkpoint was finished."""
     seconds: float
     """Of training alone, over all runs that it took."""
     identity: Mapping[str, Any]
@@ -114,7 +116,7 @@ def finetune(
         states = fidelity_states(learning, scheduler, spec.seed, fidelity, track)
         before = fidelity_on(untrained, scheduler, states, fidelity, track)
     accelerator.init_trackers("tensorboard")
-    seconds = train(learning, lesson, spec, run, identity=identity, track=track)
+    done = train(learning, lesson, spec, run, identity=identity, track=track)
     with logs("the end of training"):
         accelerator.end_training()
     if before is None or states is None or untrained is None:
@@ -127,8 +129,8 @@ def finetune(
         raise TrainingError("what was trained predicts nothing finite; try a lower `learning_rate`.")
     better = improved(before, after, spec) if _is_judged(unet, lesson, spec) else None
     if better is False and not spec.even_if_worse:
-        return Finetuning(untrained, before, after, better, seconds, identity, before)
-    return Finetuning(trained, before, after, better, seconds, identity, after)
+        return Finetuning(untrained, before, after, better, done.step, done.seconds, identity, before)
+    return Finetuning(trained, before, after, better, done.step, done.seconds, identity, after)
 
 
 def _is_judged(unet: SpikingUNet2DModel, lesson: Lesson, spec: TrainingSpec) -> bool:
@@ -175,11 +177,11 @@ def finetune_to_folder(
 
     Args:
         output: the folder; checkpoints, logs and grids of samples go to `training_folder` (output).
-        run: process and device, and where to go on from.
+        run: process and device, and where to go on from, or what to finish.
         writing: pictures, and whether a folder is replaced.
 
     Raises:
-        OutputError: ``output`` exists, or an earlier training's checkpoints do and ``run`` does not resume.
+        OutputError: ``output`` exists, or an earlier training's checkpoints do and ``run`` begins at none.
         ScheduleError, ConditionError, SpecError, TeacherError, TrainingError, ResumeError, FoldedError: see `finetune`.
     """
     spec, writing = spec or TrainingSpec(), writing or Writing()
@@ -189,9 +191,9 @@ def finetune_to_folder(
     if lesson.images is not None and converted.decoder is not None:
         raise TeacherError(f"data: {converted.name} draws latents; it learns on its own sampling states alone.")
     run = run or TrainingRun(accelerator_for(spec, training_folder(output)))
-    run, resume = dataclasses.replace(run, folder=training_folder(output)), run.resume
+    run = dataclasses.replace(run, folder=training_folder(output))
     with reserved_by_main(output, run.accelerator):
-        everywhere(lambda: _make_training_folder(training_folder(output), resume), run.accelerator)
+        everywhere(lambda: _make_training_folder(training_folder(output), run.checkpoint), run.accelerator)
         grids = _first_grids(converted, lesson, spec, run, writing, track)
         run = dataclasses.replace(run, look=_looking(converted, grids, spec, writing, training_folder(output)))
         found = finetune(converted.unet, converted.scheduler, spec=spec, lesson=lesson, run=run, track=track)
@@ -231,20 +233,21 @@ def _looking(
 
 def _with_entry(converted: Converted, found: Finetuning, spec: TrainingSpec, run: TrainingRun) -> Converted:
     settings = dataclasses.asdict(spec) | dict(found.identity) | {
-        "seconds": round(found.seconds, 1), "device": str(run.accelerator.device), "spiking": found.unet.spec.to_dict(),
-        "handed_out": "before" if found.report is found.before else "after",
+        "trained_steps": found.steps, "seconds": round(found.seconds, 1), "device": str(run.accelerator.device),
+        "spiking": found.unet.spec.to_dict(), "handed_out": "before" if found.report is found.before else "after",
     }  # fmt: skip
     done = entry("finetune", settings, found.before.figures(), found.report.figures())
     return dataclasses.replace(converted, unet=found.unet, provenance=(*converted.provenance, done))
 
 
-def _make_training_folder(working: Path, resume: str | None) -> None:
+def _make_training_folder(working: Path, checkpoint: str | None) -> None:
     """Make the folder of a training, and see that what is in it and what is asked for agree."""
     refuse_file(working)
-    if resume is not None:
-        find_checkpoint(working, resume)
+    if checkpoint is not None:
+        find_checkpoint(working, checkpoint)
     elif checkpoints(working):
         raise OutputError(
-            f"{working}: has checkpoints of an earlier training; go on with `resume` latest, or remove the folder."
+            f"{working}: has checkpoints of an earlier training; go on with `resume` latest, end it with `finish` "
+            "latest, or remove the folder."
         )
     make_folder(working)

@@ -148,6 +148,34 @@ def test_killed_at_any_moment_and_resumed_it_gives_the_weights_of_an_uninterrupt
 
 
 @pytest.mark.slow
+def test_a_checkpoint_is_finished_as_the_training_that_it_was_cut_from_would_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["finetune", "snn", "--steps", "3", "--checkpointing-steps", "2", *SHORT]
+    assert run(monkeypatch, *arguments) == 0
+    whole, kept = weights_of(tmp_path / "snn-ft"), sorted((tmp_path / "snn-ft-training").rglob("*/training.json"))
+    assert run(monkeypatch, *arguments, "-o", "same", "--finish", str(kept[-1].parent)) == 0
+    assert all(torch.equal(part, whole[name]) for name, part in weights_of(tmp_path / "same").items())
+    same = json.loads((tmp_path / "same" / "conversion_report.json").read_text())
+    ended = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())
+    assert same == ended
+    assert "end it with --finish latest" in str(run(monkeypatch, *arguments, "--force"))
+    capsys.readouterr()
+    assert run(monkeypatch, *arguments, "--finish", "checkpoint-000002", "--force") == 0
+    printed = capsys.readouterr().out
+    assert "relative ε error, all diffusion timesteps: " in printed
+    assert "; 2 of 3 steps in" in printed
+    settings = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())["provenance"][-1]["settings"]
+    assert (settings["trained_steps"], settings["steps"]) == (2, 3)
+    assert "Fine-tuned for 2 of 3 steps of 4 states." in (tmp_path / "snn-ft" / "README.md").read_text()
+    assert (tmp_path / "snn-ft" / "samples.png").exists()
+    assert sorted((tmp_path / "snn-ft-training").rglob("*/training.json")) == kept
+    other = str(run(monkeypatch, *arguments, "-o", "other", "--seed", "1", "--finish", str(kept[0].parent)))
+    assert "is of another training: seed was 0 and is 1" in other
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     command = [
         "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "ann2snn_diffusion.cli",
@@ -201,6 +229,11 @@ def test_from_random_weights_on_images(monkeypatch: pytest.MonkeyPatch, tmp_path
             "resume from; start without --resume-from-checkpoint",
         ),
         (["snn", "--resume-from-checkpoint", "checkpoint-000001"], "no checkpoint; expected latest"),
+        (["snn", "--finish", "latest"], "start without --resume-from-checkpoint or --finish"),
+        (
+            ["snn", "--finish", "latest", "--resume-from-checkpoint", "latest"],
+            "--finish latest: expected none beside --resume-from-checkpoint",
+        ),
         (["snn", "-o", "ddpm"], "exists already"),
         (["snn", "-o", "ddpm/model_index.json/out"], "is a file"),
         (["snn", "--recipe", "absent"], "no such file or recipe"),
