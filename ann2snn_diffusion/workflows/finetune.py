@@ -191,9 +191,9 @@ def finetune_to_folder(
     if lesson.images is not None and converted.decoder is not None:
         raise TeacherError(f"data: {converted.name} draws latents; it learns on its own sampling states alone.")
     run = run or TrainingRun(accelerator_for(spec, training_folder(output)))
-    run = dataclasses.replace(run, folder=training_folder(output))
+    run, checkpoint = dataclasses.replace(run, folder=training_folder(output)), run.checkpoint
     with reserved_by_main(output, run.accelerator):
-        everywhere(lambda: _make_training_folder(training_folder(output), run.checkpoint), run.accelerator)
+        everywhere(lambda: _make_training_folder(training_folder(output), checkpoint), run.accelerator)
         grids = _first_grids(converted, lesson, spec, run, writing, track)
         run = dataclasses.replace(run, look=_looking(converted, grids, spec, writing, training_folder(output)))
         found = finetune(converted.unet, converted.scheduler, spec=spec, lesson=lesson, run=run, track=track)
