@@ -15,7 +15,7 @@ def finetune(
     folder: Annotated[Path, typer.Argument(help="Folder that a2s convert wrote.")],
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Result folder.  [default: ./NAME-ft]")] = None,
-    training: TrainingSpec,
+    training: tuple[TrainingSpec, ...],
     teacher: Annotated[
         str | None, typer.Option(help="Another ANN, as a2s convert takes it.  [default: the one converted]")
     ] = None,
@@ -61,11 +61,11 @@ def finetune(
     from ann2snn_diffusion.reporting.fidelity_table import print_before_and_after
     from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
-    from ann2snn_diffusion.training.checkpoint import checkpoints
     from ann2snn_diffusion.training.loop import Lesson
     from ann2snn_diffusion.training.run import TrainingRun, accelerator_for
     from ann2snn_diffusion.workflows.finetune import finetune_to_folder, training_folder
     from ann2snn_diffusion.workflows.result_folder import Writing
+    from ann2snn_diffusion.workflows.training_stages import all_checkpoints
 
     result_folder = output or Path(f"{folder.resolve().name}-ft")
     if rules is not None:
@@ -75,7 +75,7 @@ def finetune(
     images = None
     if data is not None:
         images = training_images(data, data_root, converted.unet.config["in_channels"], sample_size(converted.unet))
-    accelerator = accelerator_for(training, training_folder(result_folder), device)
+    accelerator = accelerator_for(training[0], training_folder(result_folder), device)
     with following(quiet) as track:
         track = track if accelerator.is_main_process else silent
         try:
@@ -85,7 +85,7 @@ def finetune(
                 writing=Writing(samples, force=force), track=track,
             )  # fmt: skip
         except KeyboardInterrupt:
-            kept = checkpoints(training_folder(result_folder))
+            kept = all_checkpoints(training_folder(result_folder), training)
             how = (
                 f"{kept[-1]} is kept, the same command with --resume-from-checkpoint latest goes on, "
                 "with --finish latest it hands out what is trained"
@@ -96,12 +96,12 @@ def finetune(
     if result is None:
         return
     print_before_and_after(console(quiet), result.before, result.after)
-    for line in verdict_lines(result.improved, result.report, training):
+    for line in verdict_lines(result.improved, result.report, result.stages[-1].spec):
         tell(console(quiet), line)
-    steps = training.steps if result.steps == training.steps else f"{result.steps} of {training.steps}"
+    steps, asked = (sum(stage.steps for stage in stages) for stages in (result.stages, training))
     tell(
         console(quiet),
         f"{result_folder}: model, conversion_report.json{', samples.png' if samples != 0 else ''}; "
-        f"{steps} steps in {result.seconds:.0f} s; "
+        f"{steps if steps == asked else f'{steps} of {asked}'} steps in {result.seconds:.0f} s; "
         f"checkpoints, TensorBoard logs and grids in {training_folder(result_folder)}",
     )

@@ -121,8 +121,8 @@ def train(
             accelerator, checkpoint, learner.parts(accelerator), identity or {}, progress.rollout
         )
         learner.average.to(accelerator.device)
-        if run.resume is not None and folder is not None and accelerator.is_main_process:
-            set_aside_newer(folder, progress.step)
+    if run.finish is None and folder is not None and accelerator.is_main_process:
+        set_aside_newer(folder, progress.step)
     last = spec.steps if run.finish is None else progress.step
     batches = _image_batches(lesson, spec, accelerator, range(progress.step, last))
     advance = track("training", last)
@@ -140,7 +140,7 @@ def train(
         pictured = spec.save_images_steps and progress.step % spec.save_images_steps == 0
         if pictured and accelerator.is_main_process:
             with averaged(unet, learner, spec.use_ema):
-                run.look(progress.step, unet)
+                run.look(progress.step, unet, folder)
     # Mixed precision wrapped its forward pass; what is handed out computes as the model that is loaded later.
     accelerator.unwrap_model(learner.network, keep_fp32_wrapper=False)
     if spec.use_ema:

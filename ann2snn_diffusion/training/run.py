@@ -14,7 +14,7 @@ from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.spec import TrainingSpec
 
-Look = Callable[[int, SpikingUNet2DModel], None]
+Look = Callable[[int, SpikingUNet2DModel, Path | None], None]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class TrainingRun:
         folder: for checkpoints, losses and logs; None: nothing is kept.
         resume: checkpoint to go on from: ``latest``, or a folder's path or name; None: start anew.
         finish: checkpoint that is the end of the training, told as for ``resume``; None: train all steps.
-        look: called every ``save_images_steps`` with the steps done and the network as it would be the result now.
+        look: called every ``save_images_steps`` with the steps done, the network as it would be the result now,
+            and ``folder``.
 
     Raises:
         SpecError: both ``resume`` and ``finish``.
@@ -36,7 +37,7 @@ class TrainingRun:
     folder: Path | None = None
     resume: str | None = None
     finish: str | None = None
-    look: Look = field(default=lambda done, network: None)
+    look: Look = field(default=lambda done, network, folder: None)
 
     def __post_init__(self) -> None:
         require(self.finish is None or self.resume is None, "finish", self.finish, "none beside `resume`")

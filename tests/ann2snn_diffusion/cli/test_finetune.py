@@ -175,6 +175,68 @@ def test_a_checkpoint_is_finished_as_the_training_that_it_was_cut_from_would_end
     assert not (tmp_path / "other").exists()
 
 
+STAGES = """[run]
+seed = 3
+[[training]]
+steps = 2
+synchronous = true
+mixed_precision = "bf16"
+[[training]]
+steps = 1
+"""
+
+
+@pytest.mark.slow
+def test_one_recipe_trains_layerwise_and_then_through_the_ticks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(STAGES)
+    arguments = ["finetune", "rate", "--recipe", "mine.toml", "--save-images-steps", "1", *SHORT]
+    assert run(monkeypatch, *arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("relative ε error, all diffusion timesteps: ") == 1
+    assert "; 3 steps in" in printed
+    report = json.loads((tmp_path / "rate-ft" / "conversion_report.json").read_text())
+    assert report["spiking"]["schedule"] == "synchronous"
+    first, second = report["provenance"][1:]
+    told = [(one["settings"]["seed"], one["settings"]["steps"], one["settings"]["mixed_precision"])
+            for one in (first, second)]  # fmt: skip
+    assert told == [(3, 2, "bf16"), (4, 1, "no")]
+    assert (first["after"], second["before"]) == (None, None)
+    assert second["after"]["epsilon_error"] == report["epsilon_error"] != first["before"]["epsilon_error"]
+    card = (tmp_path / "rate-ft" / "README.md").read_text()
+    assert "Fine-tuned for 2 steps of 4 states. Fine-tuned for 1 steps of 4 states." in card
+    working = tmp_path / "rate-ft-training"
+    for file in ("samples-000001.png", "samples-000002.png", "stage-2/samples-000001.png", "stage-2/tensorboard"):
+        assert (working / file).exists(), file
+    # The same as two commands, the second of the first's folder.
+    layerwise = ["--steps", "2", "--seed", "3", "--synchronous", "--mixed-precision", "bf16"]
+    AcceleratorState._reset_state()
+    assert run(monkeypatch, "finetune", "rate", "-o", "one", *layerwise, *SHORT) == 0
+    AcceleratorState._reset_state()
+    assert run(monkeypatch, "finetune", "one", "-o", "two", "--steps", "1", "--seed", "4", *SHORT) == 0
+    staged, two = weights_of(tmp_path / "rate-ft"), weights_of(tmp_path / "two")
+    assert all(torch.equal(staged[name], two[name]) for name in two)
+    (tmp_path / "mine.toml").write_text(STAGES.replace("steps = 1", "steps = 0"))
+    assert "mine.toml stage 2 of [[training]] steps = 0: expected a whole number from 1" in str(
+        run(monkeypatch, *arguments)
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_go_through_stages_together(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(STAGES)
+    command = [
+        "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "ann2snn_diffusion.cli",
+        "finetune", "rate", "--recipe", "mine.toml", *SHORT, "--samples", "0",
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    finished = subprocess.run([sys.executable, *command], check=False, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    report = json.loads((tmp_path / "rate-ft" / "conversion_report.json").read_text())
+    assert [step["settings"]["processes"] for step in report["provenance"][1:]] == [2, 2]
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     command = [

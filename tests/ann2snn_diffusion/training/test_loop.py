@@ -158,7 +158,7 @@ def test_a_finished_checkpoint_is_what_training_would_have_handed_out_there_and_
 ) -> None:
     seen: dict[int, dict[str, Tensor]] = {}
 
-    def look(done: int, network: SpikingUNet2DModel) -> None:
+    def look(done: int, network: SpikingUNet2DModel, _: Path | None) -> None:
         seen[done] = {name: part.clone() for name, part in network.state_dict().items()}
 
     whole, folder = make_snn(), tmp_path / "run"

@@ -100,7 +100,7 @@ def test_what_predicts_nothing_finite_is_no_result(
         unet.synapses()["conv_out"].weight_correction.data.fill_(float("nan"))
         return TrainingProgress(1, 0.0, None)
 
-    monkeypatch.setattr("ann2snn_diffusion.workflows.finetune.train", spoil)
+    monkeypatch.setattr("ann2snn_diffusion.workflows.training_stages.train", spoil)
     with pytest.raises(TrainingError, match="predicts nothing finite; try a lower `learning_rate`"):
         trained(snn, scheduler)
 
