@@ -86,13 +86,7 @@ def finetune(
             )  # fmt: skip
         except KeyboardInterrupt:
             kept = all_checkpoints(training_folder(result_folder), training)
-            how = (
-                f"{kept[-1]} is kept, the same command with --resume-from-checkpoint latest goes on, "
-                "with --finish latest it hands out what is trained"
-            )
-            raise InterruptionError(
-                f"interrupted; {how if kept else 'there was no checkpoint yet, the same command starts anew'}"
-            ) from None
+            raise InterruptionError(f"interrupted; {_how_to_go_on(kept)}") from None
     if result is None:
         return
     print_before_and_after(console(quiet), result.before, result.after)
@@ -104,4 +98,13 @@ def finetune(
         f"{result_folder}: model, conversion_report.json{', samples.png' if samples != 0 else ''}; "
         f"{steps if steps == asked else f'{steps} of {asked}'} steps in {result.seconds:.0f} s; "
         f"checkpoints, TensorBoard logs and grids in {training_folder(result_folder)}",
+    )
+
+
+def _how_to_go_on(kept: list[Path]) -> str:
+    if not kept:
+        return "there was no checkpoint yet, the same command starts anew"
+    return (
+        f"{kept[-1]} is kept, the same command with --resume-from-checkpoint latest goes on, "
+        "with --finish latest it hands out what is trained"
     )

@@ -52,7 +52,7 @@ def train(unet: UNet2DModel, scheduler: DDPMScheduler) -> Train:
     snn = convert(unet, scheduler, spec=spec, calibration=quick, fidelity=FEW).unet
 
     def run(
-        spec: Any, folder: Path | None = None, start: SpikingUNet2DModel = snn, track: Any = silent, **begin: str
+        spec: Any, folder: Path | None = None, start: SpikingUNet2DModel = snn, track: Any = silent, **begin: Any
     ) -> Finetuning:
         reset()
         if folder is not None:
