@@ -15,7 +15,7 @@ def finetune(
     folder: Annotated[Path, typer.Argument(help="Folder that a2s convert wrote.")],
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Result folder.  [default: ./NAME-ft]")] = None,
-    training: TrainingSpec,
+    training: tuple[TrainingSpec, ...],
     teacher: Annotated[
         str | None, typer.Option(help="Another ANN, as a2s convert takes it.  [default: the one converted]")
     ] = None,
@@ -30,6 +30,10 @@ def finetune(
     resume: Annotated[
         str | None,
         typer.Option("--resume-from-checkpoint", help="latest, or a checkpoint's folder: goes on as if never stopped."),
+    ] = None,
+    finish: Annotated[
+        str | None,
+        typer.Option(help="latest, or a checkpoint's folder: its averaged weights are the result, no step is trained."),
     ] = None,
     samples: Annotated[
         int | None, typer.Option(min=0, help="Images in each grid; 0: no pictures. Default: 8, fewer if large.")
@@ -57,11 +61,11 @@ def finetune(
     from ann2snn_diffusion.reporting.fidelity_table import print_before_and_after
     from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
-    from ann2snn_diffusion.training.checkpoint import checkpoints
     from ann2snn_diffusion.training.loop import Lesson
     from ann2snn_diffusion.training.run import TrainingRun, accelerator_for
     from ann2snn_diffusion.workflows.finetune import finetune_to_folder, training_folder
     from ann2snn_diffusion.workflows.result_folder import Writing
+    from ann2snn_diffusion.workflows.training_stages import all_checkpoints
 
     result_folder = output or Path(f"{folder.resolve().name}-ft")
     if rules is not None:
@@ -71,29 +75,36 @@ def finetune(
     images = None
     if data is not None:
         images = training_images(data, data_root, converted.unet.config["in_channels"], sample_size(converted.unet))
-    accelerator = accelerator_for(training, training_folder(result_folder), device)
+    accelerator = accelerator_for(training[0], training_folder(result_folder), device)
     with following(quiet) as track:
         track = track if accelerator.is_main_process else silent
         try:
             result = finetune_to_folder(
                 converted, result_folder, spec=training, lesson=Lesson(ann, converted.scheduler, images),
-                run=TrainingRun(accelerator, resume=resume), writing=Writing(samples, force=force),
-                track=track,
+                run=TrainingRun(accelerator, resume=resume, finish=finish),
+                writing=Writing(samples, force=force), track=track,
             )  # fmt: skip
         except KeyboardInterrupt:
-            kept = checkpoints(training_folder(result_folder))
-            how = f"{kept[-1]} is kept, the same command with --resume-from-checkpoint latest goes on" if kept else ""
-            raise InterruptionError(
-                f"interrupted; {how or 'there was no checkpoint yet, the same command starts anew'}"
-            ) from None
+            kept = all_checkpoints(training_folder(result_folder), training)
+            raise InterruptionError(f"interrupted; {_how_to_go_on(kept)}") from None
     if result is None:
         return
     print_before_and_after(console(quiet), result.before, result.after)
-    for line in verdict_lines(result.improved, result.report, training):
+    for line in verdict_lines(result.improved, result.report, result.stages[-1].spec):
         tell(console(quiet), line)
+    steps, asked = (sum(stage.steps for stage in stages) for stages in (result.stages, training))
     tell(
         console(quiet),
         f"{result_folder}: model, conversion_report.json{', samples.png' if samples != 0 else ''}; "
-        f"{training.steps} steps in {result.seconds:.0f} s; "
+        f"{steps if steps == asked else f'{steps} of {asked}'} steps in {result.seconds:.0f} s; "
         f"checkpoints, TensorBoard logs and grids in {training_folder(result_folder)}",
+    )
+
+
+def _how_to_go_on(kept: list[Path]) -> str:
+    if not kept:
+        return "there was no checkpoint yet, the same command starts anew"
+    return (
+        f"{kept[-1]} is kept, the same command with --resume-from-checkpoint latest goes on, "
+        "with --finish latest it hands out what is trained"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ann2snn_diffusion.cli.option_of_field import SHORT_FORMS, as_typed, fields_with_flags, flag_of
-from ann2snn_diffusion.cli.tables import TABLES, RunSpec
+from ann2snn_diffusion.cli.tables import STAGED, TABLES, RunSpec
 from ann2snn_diffusion.common.specs import Setting, settings
 
 OPENING = """# Options
@@ -30,7 +30,10 @@ def page() -> str:
 def _section(table: str, spec: type) -> list[str]:
     flags = fields_with_flags(spec)
     rows = [_row(declared, table, name in flags) for name, declared in settings(spec).items()]
-    return [f"### [{table}]", (spec.__doc__ or "").splitlines()[0], "\n".join([HEAD, *rows])]
+    opening = (spec.__doc__ or "").splitlines()[0]
+    if table in STAGED:
+        opening += f" Several tables `[[{table}]]` are stages, each of which goes on with what the last one ended with."
+    return [f"### [{table}]", opening, "\n".join([HEAD, *rows])]
 
 
 def _row(declared: Setting, table: str, has_flag: bool) -> str:

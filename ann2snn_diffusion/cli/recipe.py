@@ -6,14 +6,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ann2snn_diffusion.cli.tables import TABLES, RunSpec
+from ann2snn_diffusion.cli.tables import STAGED, TABLES, RunSpec, stages_in
 from ann2snn_diffusion.common.errors import A2SError, first_line
 from ann2snn_diffusion.common.specs import settings
 
 INSTALLED = Path(__file__).parents[1] / "recipes"
 CHECKED_OUT = Path(__file__).parents[2] / "recipes"
 
-Tables = dict[str, dict[str, Any]]
+Tables = dict[str, Any]
+"""By name; a list of those that are stages."""
 
 
 class RecipeError(A2SError):
@@ -30,15 +31,18 @@ def read_recipe(recipe: str, command: str) -> Tables:
     """The tables of a recipe, given by file or by name, that ``command`` uses.
 
     Raises:
-        RecipeError: no such recipe; not TOML; unknown tables; tables that are not used by ``command`` or, where [run]
-            names commands, by none of these; a recipe for other commands.
+        RecipeError: no such recipe; not TOML; unknown tables, or an empty stage; tables that are not used by
+            ``command`` or, where [run] names commands, by none of these; a recipe for other commands.
     """
     tables = _parsed(recipe)
     known = list(dict.fromkeys(["run", *(table for specs in TABLES.values() for table in specs)]))
     for name, table in tables.items():
-        if name not in known or not isinstance(table, dict):
+        if name not in known or not _is_table(name, table):
             found = f"[{name}]" if isinstance(table, dict) else f"{name} = {table!r}"
             raise RecipeError(f"{recipe}: expected tables among {', '.join(f'[{one}]' for one in known)}; got {found}.")
+        if isinstance(table, list) and {} in table:
+            empty = table.index({}) + 1
+            raise RecipeError(f"{recipe}: stage {empty} of [[{name}]] is empty; give its `steps`, or remove it.")
     commands = _commands(recipe, tables.get("run", {}), command)
     used = {"run", *(table for one in commands for table in TABLES[one])}
     for name in tables:
@@ -58,6 +62,11 @@ def _parsed(recipe: str) -> dict[str, Any]:
         return tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise RecipeError(f"{path}: not readable as TOML: {first_line(error)}") from error
+
+
+def _is_table(name: str, value: Any) -> bool:
+    stages = stages_in(value) if name in STAGED else [value]
+    return bool(stages) and all(isinstance(stage, dict) for stage in stages)
 
 
 def _commands(recipe: str, run: dict[str, Any], command: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ann2snn_diffusion.cli.option_of_field import with_flags, with_value
 from ann2snn_diffusion.cli.resolve import Request
+from ann2snn_diffusion.cli.tables import stages_in
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.specs import SpecError
 
@@ -27,9 +28,11 @@ def _as_given(error: SpecError, request: Request, flags: Mapping[str, str]) -> s
     name, value = error.field, error.value
     if name in flags and name in request.flags and _comes_from(value, request.flags[name]):
         return with_value(flags[name], value)
-    for table, values in request.tables.items():
-        if name in values and _comes_from(value, values[name]):
-            return f"{request.recipe} [{table}] {name} = {json.dumps(value, ensure_ascii=False, default=str)}"
+    for table, stages in request.tables.items():
+        for number, values in enumerate(stages_in(stages), 1):
+            if name in values and _comes_from(value, values[name]):
+                where = f"stage {number} of [[{table}]]" if isinstance(stages, list) else f"[{table}]"
+                return f"{request.recipe} {where} {name} = {json.dumps(value, ensure_ascii=False, default=str)}"
     return f"{name} = {value!r}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ann2snn_diffusion.cli.tables import RunSpec
+from ann2snn_diffusion.cli.tables import STAGED, RunSpec, stages_in
 from ann2snn_diffusion.common.specs import build, require, settings
 
 
@@ -18,22 +18,28 @@ class Request:
     """Values by name of the field or parameter; what was not given is not there."""
     recipe: str | None
     """As it was given, by file or by name."""
-    tables: Mapping[str, Mapping[str, Any]]
-    """Of the recipe."""
+    tables: Mapping[str, Any]
+    """Of the recipe; a list of those that are stages."""
 
 
 def resolve(request: Request, specs: Mapping[str, type]) -> dict[str, Any]:
     """The specs of a command by table; those that have a seed take that of [run].
 
+    Tables that may be stages are a tuple of specs. Flags are those of all stages; the i-th has seed + i, or the second
+    would begin with what the first began with.
+
     Raises:
         SpecError: an unknown field, or an impossible value.
     """
     run = build(RunSpec, request.tables.get("run", {}))
-    resolved = {}
+    seed, resolved = request.flags.get("seed", run.seed), {}
     for table, kind in specs.items():
-        known, values = settings(kind), dict(request.tables.get(table, {}))
-        if "seed" in known:
-            require("seed" not in values, "seed", values.get("seed"), "it in the table [run]")
-            values["seed"] = run.seed
-        resolved[table] = build(kind, values | {name: value for name, value in request.flags.items() if name in known})
+        known, stages = settings(kind), []
+        flags = {name: value for name, value in request.flags.items() if name in known}
+        for number, values in enumerate(stages_in(request.tables.get(table, {}))):
+            if "seed" in known:
+                require("seed" not in values, "seed", values.get("seed"), "it in the table [run]")
+                flags["seed"] = seed + number
+            stages.append(build(kind, values | flags))
+        resolved[table] = tuple(stages) if table in STAGED else stages[0]
     return resolved

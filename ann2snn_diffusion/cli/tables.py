@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from ann2snn_diffusion.common.specs import check, setting
 from ann2snn_diffusion.evaluation.spec import EvaluationSpec
@@ -43,3 +43,10 @@ TABLES: Mapping[str, Mapping[str, type]] = MappingProxyType(
     }
 )
 """By command; every command uses [run] beside its own."""
+STAGED = frozenset({"training"})
+"""Tables of which a recipe may have several, as ``[[training]]``: stages, carried out one after the other."""
+
+
+def stages_in(table: Any) -> list[Any]:
+    """A table's stages, as a recipe has them: those of a list, or the table itself as the only one."""
+    return table if isinstance(table, list) else [table]

@@ -20,13 +20,13 @@ LIBRARIES = ("torch", "diffusers", "numpy", "scipy")
 
 
 def entry(
-    command: str, settings: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
+    command: str, settings: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
 ) -> Entry:
     """What a command did just now.
 
     Args:
         settings: JSON-ready.
-        before, after: figures of the network by name; None where there was none before.
+        before, after: figures of the network by name; None where there was none, or it was not measured.
     """
     versions = {"ann2snn-diffusion": version("ann2snn-diffusion"), **{name: version(name) for name in LIBRARIES}}
     return {"command": command, "settings": dict(settings), "versions": versions, "before": before, "after": after}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ann2snn_diffusion.evaluation.cost_tables import DEFAULT
@@ -65,7 +66,7 @@ def model_card(converted: Converted, report: FidelityReport, pipeline: str) -> s
     trainings = [entry["settings"] for entry in converted.provenance if entry["command"] == "finetune"]
     told = [one for one in trainings if {"steps", "train_batch_size"} <= one.keys()]  # all that we wrote
     told = [one for one in told if one.get("handed_out") != "before"]
-    trained = [f" Fine-tuned for {one['steps']} steps of {one['train_batch_size']} states." for one in told]
+    trained = [f" Fine-tuned for {_steps(one)} of {one['train_batch_size']} states." for one in told]
     factors = [f"{group} {factor:g}" for group, factor in by_group(spec.guidance).items() if factor != 1]
     return CARD.format(
         source=converted.name,
@@ -82,6 +83,12 @@ def model_card(converted: Converted, report: FidelityReport, pipeline: str) -> s
         low_noise_end=report.low_noise_end,
         spike_driven=report.spike_driven,
     )
+
+
+def _steps(training: Mapping[str, Any]) -> str:
+    asked = training["steps"]
+    trained = training.get("trained_steps", asked)  # all of them, before a checkpoint could be finished
+    return f"{asked} steps" if trained == asked else f"{trained} of {asked} steps"
 
 
 def _snippet(converted: Converted, pipeline: str) -> str:

@@ -38,22 +38,22 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-??????"))
 
 
-def find_checkpoint(folder: Path | None, resume: str) -> Path:
+def find_checkpoint(folder: Path | None, asked: str) -> Path:
     """``latest``, or a checkpoint given by path or by its name in ``folder``.
 
     Raises:
         ResumeError: there is none.
     """
     found = [] if folder is None else checkpoints(folder)
-    if resume == "latest":
+    if asked == "latest":
         if not found:
-            raise ResumeError(f"{folder}: no checkpoint to resume from; start without `resume`.")
+            raise ResumeError(f"{folder}: no checkpoint to resume from; start without `resume` or `finish`.")
         return found[-1]
-    for place in (Path(resume), (folder or Path()) / resume):
+    for place in (Path(asked), (folder or Path()) / asked):
         if (place / "training.json").exists():
             return place
     names = ", ".join(place.name for place in found) or "none"
-    raise ResumeError(f"{resume}: no checkpoint; expected latest or a folder; {folder} has {names}.")
+    raise ResumeError(f"{asked}: no checkpoint; expected latest or a folder; {folder} has {names}.")
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,10 @@ def train(
     *,
     identity: Mapping[str, Any] | None = None,
     track: Track = silent,
-) -> float:
-    """Train ``unet`` in place; returns the seconds of all optimiser steps that led to the result.
+) -> TrainingProgress:
+    """Train ``unet`` in place; returns how far it came, over all runs that led to the result.
+
+    A run that is to ``finish`` a checkpoint takes no step: the result is what training would hand out there.
 
     Args:
         identity: what the training is, JSON-ready; a resumed one must agree with it.
@@ -113,17 +115,18 @@ def train(
     lesson.ann.eval().requires_grad_(False)
     learner = prepared(unet, lesson.scheduler, spec, accelerator)
     progress = TrainingProgress(0, 0.0, None if lesson.images else _started(lesson, spec, accelerator))
-    if run.resume is not None:
-        checkpoint = find_checkpoint(folder, run.resume)
+    if run.checkpoint is not None:
+        checkpoint = find_checkpoint(folder, run.checkpoint)
         progress = load_checkpoint(
             accelerator, checkpoint, learner.parts(accelerator), identity or {}, progress.rollout
         )
         learner.average.to(accelerator.device)
-        if folder is not None and accelerator.is_main_process:
-            set_aside_newer(folder, progress.step)
-    batches = _image_batches(lesson, spec, accelerator, progress.step)
-    advance = track("training", spec.steps)
-    while progress.step < spec.steps:
+    if run.finish is None and folder is not None and accelerator.is_main_process:
+        set_aside_newer(folder, progress.step)
+    last = spec.steps if run.finish is None else progress.step
+    batches = _image_batches(lesson, spec, accelerator, range(progress.step, last))
+    advance = track("training", last)
+    while progress.step < last:
         began = time.time()
         with explained(progress.step, folder):
             progress, terms = _step(progress, learner, lesson, spec, run, batches)
@@ -137,14 +140,14 @@ def train(
         pictured = spec.save_images_steps and progress.step % spec.save_images_steps == 0
         if pictured and accelerator.is_main_process:
             with averaged(unet, learner, spec.use_ema):
-                run.look(progress.step, unet)
+                run.look(progress.step, unet, folder)
     # Mixed precision wrapped its forward pass; what is handed out computes as the model that is loaded later.
     accelerator.unwrap_model(learner.network, keep_fp32_wrapper=False)
     if spec.use_ema:
         learner.average.copy_to(learner.parameters)
     unet.disable_gradient_checkpointing()
     unet.eval().requires_grad_(False)
-    return progress.seconds
+    return progress
 
 
 def _started(lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator) -> rollout.Rollout:
@@ -154,10 +157,10 @@ def _started(lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator) -> ro
     )
 
 
-def _image_batches(lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator, done: int) -> Iterator[Tensor]:
+def _image_batches(lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator, steps: range) -> Iterator[Tensor]:
     if lesson.images is None:
         return iter(())
-    micro_steps = range(done * spec.gradient_accumulation_steps, spec.steps * spec.gradient_accumulation_steps)
+    micro_steps = range(steps.start * spec.gradient_accumulation_steps, steps.stop * spec.gradient_accumulation_steps)
     return image_batches(
         lesson.images, spec.train_batch_size, spec.seed, accelerator.process_index, micro_steps,
         spec.dataloader_num_workers,

@@ -10,10 +10,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 
+from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.spec import TrainingSpec
 
-Look = Callable[[int, SpikingUNet2DModel], None]
+Look = Callable[[int, SpikingUNet2DModel, Path | None], None]
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,27 @@ class TrainingRun:
         accelerator: process, device and precision, as `accelerator_for` makes it.
         folder: for checkpoints, losses and logs; None: nothing is kept.
         resume: checkpoint to go on from: ``latest``, or a folder's path or name; None: start anew.
-        look: called every ``save_images_steps`` with the steps done and the network as it would be the result now.
+        finish: checkpoint that is the end of the training, told as for ``resume``; None: train all steps.
+        look: called every ``save_images_steps`` with the steps done, the network as it would be the result now,
+            and ``folder``.
+
+    Raises:
+        SpecError: both ``resume`` and ``finish``.
     """
 
     accelerator: Accelerator
     folder: Path | None = None
     resume: str | None = None
-    look: Look = field(default=lambda done, network: None)
+    finish: str | None = None
+    look: Look = field(default=lambda done, network, folder: None)
+
+    def __post_init__(self) -> None:
+        require(self.finish is None or self.resume is None, "finish", self.finish, "none beside `resume`")
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Where the run begins: a checkpoint; None: at the first step."""
+        return self.resume or self.finish
 
 
 def accelerator_for(spec: TrainingSpec, folder: Path | None = None, device: str = "cpu") -> Accelerator:

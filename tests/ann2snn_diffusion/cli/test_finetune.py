@@ -148,6 +148,96 @@ def test_killed_at_any_moment_and_resumed_it_gives_the_weights_of_an_uninterrupt
 
 
 @pytest.mark.slow
+def test_a_checkpoint_is_finished_as_the_training_that_it_was_cut_from_would_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["finetune", "snn", "--steps", "3", "--checkpointing-steps", "2", *SHORT]
+    assert run(monkeypatch, *arguments) == 0
+    whole, kept = weights_of(tmp_path / "snn-ft"), sorted((tmp_path / "snn-ft-training").rglob("*/training.json"))
+    assert run(monkeypatch, *arguments, "-o", "same", "--finish", str(kept[-1].parent)) == 0
+    assert all(torch.equal(part, whole[name]) for name, part in weights_of(tmp_path / "same").items())
+    same = json.loads((tmp_path / "same" / "conversion_report.json").read_text())
+    ended = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())
+    assert same == ended
+    assert "end it with --finish latest" in str(run(monkeypatch, *arguments, "--force"))
+    capsys.readouterr()
+    assert run(monkeypatch, *arguments, "--finish", "checkpoint-000002", "--force") == 0
+    printed = capsys.readouterr().out
+    assert "relative ε error, all diffusion timesteps: " in printed
+    assert "; 2 of 3 steps in" in printed
+    settings = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())["provenance"][-1]["settings"]
+    assert (settings["trained_steps"], settings["steps"]) == (2, 3)
+    assert "Fine-tuned for 2 of 3 steps of 4 states." in (tmp_path / "snn-ft" / "README.md").read_text()
+    assert (tmp_path / "snn-ft" / "samples.png").exists()
+    assert sorted((tmp_path / "snn-ft-training").rglob("*/training.json")) == kept
+    other = str(run(monkeypatch, *arguments, "-o", "other", "--seed", "1", "--finish", str(kept[0].parent)))
+    assert "is of another training: seed was 0 and is 1" in other
+    assert not (tmp_path / "other").exists()
+
+
+STAGES = """[run]
+seed = 3
+[[training]]
+steps = 2
+synchronous = true
+mixed_precision = "bf16"
+[[training]]
+steps = 1
+"""
+
+
+@pytest.mark.slow
+def test_one_recipe_trains_layerwise_and_then_through_the_ticks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(STAGES)
+    arguments = ["finetune", "rate", "--recipe", "mine.toml", "--save-images-steps", "1", *SHORT]
+    assert run(monkeypatch, *arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("relative ε error, all diffusion timesteps: ") == 1
+    assert "; 3 steps in" in printed
+    report = json.loads((tmp_path / "rate-ft" / "conversion_report.json").read_text())
+    assert report["spiking"]["schedule"] == "synchronous"
+    first, second = report["provenance"][1:]
+    told = [(one["settings"]["seed"], one["settings"]["steps"], one["settings"]["mixed_precision"])
+            for one in (first, second)]  # fmt: skip
+    assert told == [(3, 2, "bf16"), (4, 1, "no")]
+    assert (first["after"], second["before"]) == (None, None)
+    assert second["after"]["epsilon_error"] == report["epsilon_error"] != first["before"]["epsilon_error"]
+    card = (tmp_path / "rate-ft" / "README.md").read_text()
+    assert "Fine-tuned for 2 steps of 4 states. Fine-tuned for 1 steps of 4 states." in card
+    working = tmp_path / "rate-ft-training"
+    for file in ("samples-000001.png", "samples-000002.png", "stage-2/samples-000001.png", "stage-2/tensorboard"):
+        assert (working / file).exists(), file
+    # The same as two commands, the second of the first's folder.
+    layerwise = ["--steps", "2", "--seed", "3", "--synchronous", "--mixed-precision", "bf16"]
+    AcceleratorState._reset_state()
+    assert run(monkeypatch, "finetune", "rate", "-o", "one", *layerwise, *SHORT) == 0
+    AcceleratorState._reset_state()
+    assert run(monkeypatch, "finetune", "one", "-o", "two", "--steps", "1", "--seed", "4", *SHORT) == 0
+    staged, two = weights_of(tmp_path / "rate-ft"), weights_of(tmp_path / "two")
+    assert all(torch.equal(staged[name], two[name]) for name in two)
+    (tmp_path / "mine.toml").write_text(STAGES.replace("steps = 1", "steps = 0"))
+    assert "mine.toml stage 2 of [[training]] steps = 0: expected a whole number from 1" in str(
+        run(monkeypatch, *arguments)
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_go_through_stages_together(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(STAGES)
+    command = [
+        "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "ann2snn_diffusion.cli",
+        "finetune", "rate", "--recipe", "mine.toml", *SHORT, "--samples", "0",
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    finished = subprocess.run([sys.executable, *command], check=False, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    report = json.loads((tmp_path / "rate-ft" / "conversion_report.json").read_text())
+    assert [step["settings"]["processes"] for step in report["provenance"][1:]] == [2, 2]
+
+
+@pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     command = [
         "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "ann2snn_diffusion.cli",
@@ -201,6 +291,11 @@ def test_from_random_weights_on_images(monkeypatch: pytest.MonkeyPatch, tmp_path
             "resume from; start without --resume-from-checkpoint",
         ),
         (["snn", "--resume-from-checkpoint", "checkpoint-000001"], "no checkpoint; expected latest"),
+        (["snn", "--finish", "latest"], "start without --resume-from-checkpoint or --finish"),
+        (
+            ["snn", "--finish", "latest", "--resume-from-checkpoint", "latest"],
+            "--finish latest: expected none beside --resume-from-checkpoint",
+        ),
         (["snn", "-o", "ddpm"], "exists already"),
         (["snn", "-o", "ddpm/model_index.json/out"], "is a file"),
         (["snn", "--recipe", "absent"], "no such file or recipe"),

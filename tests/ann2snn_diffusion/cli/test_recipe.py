@@ -45,6 +45,20 @@ def test_a_recipe_that_is_not_for_this_command_is_refused(tmp_path: Path, text: 
         read_recipe(written(tmp_path, text), "convert")
 
 
+def test_a_recipe_may_have_stages_of_training_and_of_nothing_else(tmp_path: Path) -> None:
+    text = '[run]\ncommands = ["convert", "finetune"]\n[[training]]\nsteps = 5\n[[training]]\nsteps = 7\n'
+    assert read_recipe(written(tmp_path, text), "finetune")["training"] == [{"steps": 5}, {"steps": 7}]
+    assert "training" not in read_recipe(written(tmp_path, text), "convert")
+    for text, message in {
+        "[[training]]\nsteps = 5\n[[training]]": r"mine.toml: stage 2 of \[\[training\]\] is empty; give its `steps`",
+        "training = []": r"got training = \[\]",
+        "training = [{steps = 5}, 7]": r"got training = \[\{'steps': 5\}, 7\]",
+        "[[run]]\nseed = 1": r"got run = \[\{'seed': 1\}\]",
+    }.items():
+        with pytest.raises(RecipeError, match=message):
+            read_recipe(written(tmp_path, text), "finetune")
+
+
 def test_a_recipe_for_several_commands_gives_each_its_own_tables(tmp_path: Path) -> None:
     text = '[run]\nseed = 3\ncommands = ["convert", "evaluate"]\n[spiking]\nleak = 1.0\n[evaluation]\ncount = 5\n'
     recipe = written(tmp_path, text)

@@ -11,7 +11,7 @@ from ann2snn_diffusion.common.specs import SpecError
 FLAGS = {name: f"--{name.replace('_', '-')}" for name in ("output", "force", "time_steps", "bounds", "by", "use_ema")}
 
 
-def explained(error: A2SError, flags: dict[str, Any] | None = None, **tables: dict[str, Any]) -> str:
+def explained(error: A2SError, flags: dict[str, Any] | None = None, **tables: Any) -> str:
     return explain(error, Request(flags or {}, "mine.toml", tables), FLAGS | {"resume": "--resume-from-checkpoint"})
 
 
@@ -38,6 +38,11 @@ def test_a_value_from_the_recipe_is_shown_with_its_table() -> None:
     error = SpecError("bounds", (0.5, 0.9), "more")
     assert explained(error, search={"bounds": [0.5, 0.9]}) == "mine.toml [search] bounds = [0.5, 0.9]: expected more."
     assert explained(error, {"bounds": (0.5, 0.9)}, search={"bounds": [0.9, 1.1]}).startswith("--bounds 0.5 0.9:")
+
+
+def test_a_value_from_a_stage_is_shown_with_its_number() -> None:
+    told = explained(SpecError("steps", 0, "more"), training=[{"steps": 5}, {"steps": 0}])
+    assert told == "mine.toml stage 2 of [[training]] steps = 0: expected more."
 
 
 def test_a_value_that_nobody_gave_is_named_by_its_field() -> None:

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from ann2snn_diffusion.training import learner, loop
-from ann2snn_diffusion.training.checkpoint import ResumeError, checkpoints, find_checkpoint
+from ann2snn_diffusion.training.checkpoint import ResumeError, TrainingProgress, checkpoints, find_checkpoint
 from ann2snn_diffusion.training.loop import Lesson, TrainingError, train
 from ann2snn_diffusion.training.run import TrainingRun
 from ann2snn_diffusion.training.spec import TrainingSpec
@@ -48,7 +49,7 @@ def make_snn(unet: UNet2DModel, scheduler: DDPMScheduler) -> Callable[..., Spiki
     return make
 
 
-def run(snn: SpikingUNet2DModel, folder: Path, more: dict[str, Any] | None = None, **changes: Any) -> None:
+def run(snn: SpikingUNet2DModel, folder: Path, more: dict[str, Any] | None = None, **changes: Any) -> TrainingProgress:
     spec = TrainingSpec(**SHORT | changes)
     accelerator = Accelerator(
         cpu=True,
@@ -59,9 +60,11 @@ def run(snn: SpikingUNet2DModel, folder: Path, more: dict[str, Any] | None = Non
     folder.mkdir(exist_ok=True)
     more = more or {}
     lesson = Lesson(snn.ann(), DDPMScheduler(), more.get("images"))
-    training_run = TrainingRun(accelerator, folder, more.get("resume"))
+    training_run = TrainingRun(accelerator, folder, more.get("resume"), more.get("finish"))
     identity = {"model": "m", "steps": spec.steps}
-    train(snn, lesson, spec, training_run, identity=identity, track=more.get("track", silent))
+    if "look" in more:
+        training_run = replace(training_run, look=more["look"])
+    return train(snn, lesson, spec, training_run, identity=identity, track=more.get("track", silent))
 
 
 def error(snn: SpikingUNet2DModel) -> float:
@@ -147,6 +150,36 @@ def test_resumed_from_an_older_checkpoint_amid_torn_logs_it_ends_as_it_did(
     (tmp_path / "run" / "loss.jsonl").unlink()
     (tmp_path / "run" / "loss.jsonl").mkdir()
     run(make_snn(), tmp_path / "run", {"resume": "checkpoint-000002"})
+
+
+@pytest.mark.parametrize("use_ema", [True, False])
+def test_a_finished_checkpoint_is_what_training_would_have_handed_out_there_and_may_still_be_resumed(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, use_ema: bool
+) -> None:
+    seen: dict[int, dict[str, Tensor]] = {}
+
+    def look(done: int, network: SpikingUNet2DModel, _: Path | None) -> None:
+        seen[done] = {name: part.clone() for name, part in network.state_dict().items()}
+
+    whole, folder = make_snn(), tmp_path / "run"
+    run(whole, folder, {"look": look}, use_ema=use_ema, save_images_steps=2)
+    log = (folder / "loss.jsonl").read_text()
+    for checkpoint, step in (("checkpoint-000002", 2), ("latest", 4)):
+        finished = make_snn()
+        done = run(finished, folder, {"finish": checkpoint}, use_ema=use_ema)
+        assert done.step == step
+        assert done.seconds > 0
+        assert all(torch.equal(part, seen[step][name]) for name, part in finished.state_dict().items())
+        assert not finished.training
+        assert not any(parameter.requires_grad for parameter in finished.parameters())
+    assert (folder / "loss.jsonl").read_text() == log
+    assert [place.name for place in checkpoints(folder)] == ["checkpoint-000002", "checkpoint-000004"]
+    assert not all(torch.equal(seen[2][name], part) for name, part in whole.state_dict().items())
+
+
+def test_a_run_resumes_or_finishes() -> None:
+    with pytest.raises(SpecError, match=r"finish = 'latest': expected none beside `resume`"):
+        TrainingRun(Accelerator(cpu=True), resume="latest", finish="latest")
 
 
 @pytest.mark.parametrize(("data", "changes"), [(False, {}), (True, {}), (False, {"energy": 0.2})])

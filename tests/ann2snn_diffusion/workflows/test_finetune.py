@@ -17,6 +17,7 @@ from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.training.checkpoint import TrainingProgress
 from ann2snn_diffusion.training.loop import TrainingError
 from ann2snn_diffusion.training.spec import TrainingSpec
 from ann2snn_diffusion.workflows.convert import convert, convert_to_folder
@@ -95,11 +96,11 @@ def test_where_the_error_to_its_ann_is_not_the_aim_what_was_trained_is_handed_ou
 def test_what_predicts_nothing_finite_is_no_result(
     snn: SpikingUNet2DModel, scheduler: DDPMScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoil(unet: SpikingUNet2DModel, *_: Any, **__: Any) -> float:
+    def spoil(unet: SpikingUNet2DModel, *_: Any, **__: Any) -> TrainingProgress:
         unet.synapses()["conv_out"].weight_correction.data.fill_(float("nan"))
-        return 0.0
+        return TrainingProgress(1, 0.0, None)
 
-    monkeypatch.setattr("ann2snn_diffusion.workflows.finetune.train", spoil)
+    monkeypatch.setattr("ann2snn_diffusion.workflows.training_stages.train", spoil)
     with pytest.raises(TrainingError, match="predicts nothing finite; try a lower `learning_rate`"):
         trained(snn, scheduler)
 
