@@ -50,6 +50,7 @@ def main(
             "psnr": found.images.psnr,
         })  # fmt: skip
         print(json.dumps(rows[-1]))
+    output.mkdir(parents=True, exist_ok=True)
     (output / "fid_over_energy.json").write_text(json.dumps({"count": count, "networks": rows}, indent=1) + "\n")
     plot(output / "fid_over_energy.png", rows, count)
 

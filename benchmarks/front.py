@@ -38,6 +38,7 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("docs"),
 ) -> None:
     """Convert and measure each case at each energy."""
+    output.mkdir(parents=True, exist_ok=True)
     source, file = load_source(), output / "codings.json"
     done = json.loads(file.read_text()) if file.exists() else {}
     fronts = done["fronts"] if done.get("states") == states else {}
