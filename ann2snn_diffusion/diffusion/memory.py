@@ -11,7 +11,7 @@ from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.diffusion.conditioning import sample_size
 
 GIB = 2**30
-AT_ONCE = 3 * GIB // 4
+AT_ONCE = 850 << 20
 """Bytes of activations that images under way may hold together."""
 MOST_AT_ONCE = 32
 """Images: more of them pass no faster."""

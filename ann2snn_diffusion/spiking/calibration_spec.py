@@ -47,7 +47,7 @@ class CalibrationSpec:
     )
     states: int | None = setting(
         None,
-        "Noisy images that are calibrated on, all in memory at once. Default: 352, or as many as hold ¾ GiB of "
+        "Noisy images that are calibrated on, all in memory at once. Default: 352, or as many as hold 850 MiB of "
         "activations, and at least one for each noise segment.",
         at_least=1,
     )
