@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Advance, idle
-from ann2snn_diffusion.diffusion.memory import images_at_once
+from ann2snn_diffusion.diffusion.memory import bytes_per_image, images_at_once
 from ann2snn_diffusion.diffusion.noising import predicted_noise
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.network_layout import NetworkLayout, footprint, layout_of
@@ -22,9 +22,6 @@ from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.ticks import value_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.observe import visiting
-
-KEPT = 3
-"""Times what passes the network: all values of the ANN are kept until the SNN has its own."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,9 @@ def compare(
     comparing = [
         (neuron, partial(_compare, sums[name], expected, counter, name, neuron)) for name, neuron in neurons.items()
     ]
-    for some in states.split(images_at_once(unet, KEPT)):
+    # All that neurons receive in the ANN is kept until the SNN has its own.
+    kept = 4 * sum(population.size for population in layout.populations.values())
+    for some in states.split(images_at_once(unet, 1 + kept / bytes_per_image(unet))):
         of_states = (some.states, some.diffusion_timesteps)
         with analog(whole), visiting(after=keeping + zeros.visits(whole)):
             target = predicted_noise(scheduler, whole(*some.arguments()).sample, *of_states)

@@ -235,12 +235,13 @@ def _converted(
     source: Source, settings: Settings, *, images: Tensor | None, fidelity: FidelitySpec | None = None, track: Track
 ) -> Conversion:
     calibration = settings.calibration
-    if calibration.energy:
-        recording = recorded(source, settings, images, track)
-        spiking = calibrated_to(calibration.energy, recording, calibration, track)
-    else:
-        spiking = _least_squares(source, settings, images, track)
-    return _measured(spiking, source, calibration.seed, fidelity, track)
+    made = (_at_energy if calibration.energy else _least_squares)(source, settings, images, track)
+    return _measured(made, source, calibration.seed, fidelity, track)
+
+
+def _at_energy(source: Source, settings: Settings, images: Tensor | None, track: Track) -> SpikingUNet2DModel:
+    recording = recorded(source, settings, images, track)
+    return calibrated_to(settings.calibration.energy or 0, recording, settings.calibration, track)
 
 
 def _least_squares(source: Source, settings: Settings, images: Tensor | None, track: Track) -> SpikingUNet2DModel:
