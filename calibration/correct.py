@@ -125,10 +125,10 @@ def correction(
     fit, held_out = places.fit.to(device), places.held_out.to(device)
     for inputs, residuals in _rows(layer, received, given, wanted[: len(fit)], fit):
         moments.add(inputs, residuals)
-    delta, gain = moments.solve(strength).to(received), 0.0
+    delta, gain = moments.solve(strength).to(received), torch.zeros((), dtype=torch.float64, device=device)
     for inputs, residuals in _rows(layer, received, given, wanted[len(fit) :], held_out):
         left = residuals - inputs @ delta.T
-        gain += (residuals.square().sum() - left.square().sum()).item()
+        gain += residuals.square().sum() - left.square().sum()
         moments.add(inputs, residuals)
     if gain <= 0:
         return None

@@ -59,6 +59,7 @@ def finetune(
     from ann2snn_diffusion.diffusion.conditioning import sample_size
     from ann2snn_diffusion.models.loading import load_ann, load_with_ann
     from ann2snn_diffusion.reporting.fidelity_table import print_before_and_after
+    from ann2snn_diffusion.reporting.model_card import steps_told
     from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.training.loop import Lesson
@@ -96,7 +97,7 @@ def finetune(
     tell(
         console(quiet),
         f"{result_folder}: model, conversion_report.json{', samples.png' if samples != 0 else ''}; "
-        f"{steps if steps == asked else f'{steps} of {asked}'} steps in {result.seconds:.0f} s; "
+        f"{steps_told(steps, asked)} in {result.seconds:.0f} s; "
         f"checkpoints, TensorBoard logs and grids in {training_folder(result_folder)}",
     )
 

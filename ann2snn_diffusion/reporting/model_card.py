@@ -66,7 +66,7 @@ def model_card(converted: Converted, report: FidelityReport, pipeline: str) -> s
     trainings = [entry["settings"] for entry in converted.provenance if entry["command"] == "finetune"]
     told = [one for one in trainings if {"steps", "train_batch_size"} <= one.keys()]  # all that we wrote
     told = [one for one in told if one.get("handed_out") != "before"]
-    trained = [f" Fine-tuned for {_steps(one)} of {one['train_batch_size']} states." for one in told]
+    trained = [f" Fine-tuned for {steps_told(*_steps(one))} of {one['train_batch_size']} states." for one in told]
     factors = [f"{group} {factor:g}" for group, factor in by_group(spec.guidance).items() if factor != 1]
     return CARD.format(
         source=converted.name,
@@ -85,10 +85,14 @@ def model_card(converted: Converted, report: FidelityReport, pipeline: str) -> s
     )
 
 
-def _steps(training: Mapping[str, Any]) -> str:
-    asked = training["steps"]
-    trained = training.get("trained_steps", asked)  # all of them, before a checkpoint could be finished
+def steps_told(trained: int, asked: int) -> str:
+    """How many steps a training took, and of how many, where a checkpoint was finished."""
     return f"{asked} steps" if trained == asked else f"{trained} of {asked} steps"
+
+
+def _steps(training: Mapping[str, Any]) -> tuple[int, int]:
+    asked = training["steps"]
+    return training.get("trained_steps", asked), asked  # all of them, before a checkpoint could be finished
 
 
 def _snippet(converted: Converted, pipeline: str) -> str:

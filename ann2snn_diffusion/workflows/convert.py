@@ -234,14 +234,12 @@ def finite(conversion: Conversion) -> Conversion:
 def _converted(
     source: Source, settings: Settings, *, images: Tensor | None, fidelity: FidelitySpec | None = None, track: Track
 ) -> Conversion:
-    calibration = settings.calibration
-    made = (_at_energy if calibration.energy else _least_squares)(source, settings, images, track)
-    return _measured(made, source, calibration.seed, fidelity, track)
-
-
-def _at_energy(source: Source, settings: Settings, images: Tensor | None, track: Track) -> SpikingUNet2DModel:
-    recording = recorded(source, settings, images, track)
-    return calibrated_to(settings.calibration.energy or 0, recording, settings.calibration, track)
+    energy, seed = settings.calibration.energy, settings.calibration.seed
+    if energy:  # without a name for the recording, so that it is let go before the network is measured
+        made = calibrated_to(energy, recorded(source, settings, images, track), settings.calibration, track)
+    else:
+        made = _least_squares(source, settings, images, track)
+    return _measured(made, source, seed, fidelity, track)
 
 
 def _least_squares(source: Source, settings: Settings, images: Tensor | None, track: Track) -> SpikingUNet2DModel:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from calibration.correct import Places, correction, outputs_at, patches, ridge
+from calibration.correct import COLUMNS, Moments, Places, correction, outputs_at, patches, ridge
 
 
 def test_ridge_without_noise_recovers_the_planted_map(generator: torch.Generator) -> None:
@@ -67,6 +67,19 @@ def test_correction_leaves_a_layer_alone_where_it_could_only_learn_noise(generat
     layer, received = nn.Linear(64, 4), torch.randn(8, 12, 64, generator=generator)
     places = Places.drawn(8, 12, 400, generator)
     assert correction(layer, received, layer(received), torch.randn(96, 4, generator=generator), places, 1e-6) is None
+
+
+def test_moments_of_more_inputs_than_are_summed_together_are_those_of_all(generator: torch.Generator) -> None:
+    layer = nn.Linear(2 * COLUMNS + 100, 3)
+    inputs = torch.randn(50, layer.in_features + 1, generator=generator)
+    residuals = torch.randn(50, 3, generator=generator)
+    moments = Moments.none_yet(layer)
+    for rows in (slice(0, 20), slice(20, 50)):
+        moments.add(inputs[rows], residuals[rows])
+    gram = (inputs.T @ inputs).double()
+    torch.testing.assert_close(moments.gram.tril(), gram.tril(), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(moments.cross, (residuals.T @ inputs).double(), rtol=1e-5, atol=1e-4)
+    assert moments.rows == 50
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 3, 8, 100])

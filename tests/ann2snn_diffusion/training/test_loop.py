@@ -177,11 +177,6 @@ def test_a_finished_checkpoint_is_what_training_would_have_handed_out_there_and_
     assert not all(torch.equal(seen[2][name], part) for name, part in whole.state_dict().items())
 
 
-def test_a_run_resumes_or_finishes() -> None:
-    with pytest.raises(SpecError, match=r"finish = 'latest': expected none beside `resume`"):
-        TrainingRun(Accelerator(cpu=True), resume="latest", finish="latest")
-
-
 @pytest.mark.parametrize(("data", "changes"), [(False, {}), (True, {}), (False, {"energy": 0.2})])
 def test_a_resumed_training_is_bitwise_one_that_never_stopped(
     make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, data: bool, changes: dict[str, Any]
@@ -341,26 +336,3 @@ def test_mixed_precision_trains_in_bfloat16_and_keeps_float32_weights(
     with torch.no_grad():
         assert torch.equal(snn(state, timestep).sample, again(state, timestep).sample)
     assert {parameter.dtype for parameter in snn.parameters()} == {torch.float32}
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"steps": 0}, "steps = 0: expected a whole number from 1"),
-        ({"synchronous": "yes"}, "synchronous = 'yes': expected true or false"),
-        ({"learning_rate": 0}, "learning_rate = 0: expected a number above 0"),
-        ({"learning_rate": float("nan")}, "a number above 0"),
-        ({"lr_scheduler": "warm"}, "one of linear, cosine"),
-        ({"mixed_precision": "fp8"}, "one of no, fp16, bf16"),
-        ({"own_share": 1.5}, "a number from 0 to 1"),
-        ({"distill": 0.0}, "a weight above 0"),
-        ({"firing_rate": -1.0}, "a number from 0"),
-        ({"learn": "thresholds"}, "one of spiking, all"),
-        ({"energy": 0.0}, r"energy = 0.0: expected a number in \(0, 1\]"),
-        ({"energy": 0.2, "firing_rate": 0.1}, "energy = 0.2: expected none beside a weight of `firing_rate`"),
-        ({"energy": 0.2, "synchronous": True}, "energy = 0.2: expected none beside `synchronous`"),
-    ],
-)
-def test_an_impossible_training_is_refused_with_field_and_reason(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(SpecError, match=message):
-        TrainingSpec(**values)
