@@ -15,8 +15,9 @@ AT_ONCE = 850 << 20
 """Bytes of activations that images under way may hold together."""
 MOST_AT_ONCE = 32
 """Images: more of them pass no faster."""
-LARGE = 64 * 64
-"""Pixels of an image, beyond which fewer of them tell and cost as much."""
+LARGE = 5 << 20
+"""Bytes of activations of an image, beyond which fewer are taken unasked: they cost as much, and tell it in more
+pixels."""
 UNDER_WAY = 14
 """Activations as wide as the first block that a layer under way holds: two or three of them side by side as its input,
 those normalised, their spikes, its output."""
@@ -35,8 +36,8 @@ def images_at_once(unet: UNet2DModel, held: float = 1) -> int:
 
 
 def fewer_if_large(unet: UNet2DModel, most: int, least: int) -> int:
-    """Images of a network that are taken unasked: ``most``, in proportion fewer beyond 64 × 64 pixels, to ``least``."""
-    return max(least, min(most, most * LARGE // prod(sample_size(unet))))
+    """Images of a network that are taken unasked: ``most``, in proportion fewer where they are large, to ``least``."""
+    return max(least, min(most, most * LARGE // bytes_per_image(unet)))
 
 
 def require_memory(field: str, count: int, unet: UNet2DModel) -> None:

@@ -23,6 +23,10 @@ from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.observe import sample_of, stacked, visiting
 from calibration.rate_distortion import Sample
 
+WATCHED = 32
+"""Channels of a site, spread evenly, whose values are kept: many of each, for scale and offset are fitted to them, and
+of few values spend less than of all."""
+
 
 @dataclass(frozen=True)
 class Sensitivity:
@@ -30,12 +34,14 @@ class Sensitivity:
 
     Attributes:
         gain: G, [K, C]: squared error of ε, summed over the image, for every unit of squared error in a channel.
-        values: of what passes the site.
+        values: of what passes the site in its ``watched`` channels, W.
+        watched: which these are, int64 [W].
         power: mean ‖ε‖² of a state, [K].
     """
 
     gain: dict[str, Tensor]
     values: dict[str, Sample]
+    watched: dict[str, Tensor]
     power: Tensor
 
 
@@ -53,7 +59,7 @@ def measure_sensitivity(
     Args:
         batch: states x_s [N, C, H, W], diffusion timesteps int64 [N], class labels or None; in every noise segment
             equally many.
-        rows: values that are kept of each channel and segment.
+        rows: values that are kept of each watched channel and segment.
         at_a_time: states that pass the ANN, forth and back, together.
         advance: told of every noise segment.
         channels: of ε, behind which a network gives the variance that it learned; None: as many as states have.
@@ -66,21 +72,28 @@ def measure_sensitivity(
     neurons = unet.neurons()
     gain = {name: neuron.threshold.new_zeros(segments, neuron.threshold.shape[1]) for name, neuron in neurons.items()}
     values: dict[str, list[Sample]] = {name: [] for name in neurons}
+    watched = {name: _spread(neuron.threshold) for name, neuron in neurons.items()}
     power, channels = states.new_zeros(segments), channels or states.shape[1]
     for index in range(segments):
         mine = (segment == index).nonzero()[:, 0]
-        visits = _Visits(generator, defaultdict(list), {name: rows[index] for name, rows in gain.items()})
+        visits = _Visits(generator, watched, defaultdict(list), {name: rows[index] for name, rows in gain.items()})
         for part in mine.split(at_a_time):
             some = (states[part], diffusion_timesteps[part], None if labels is None else labels[part])
             share = -(-rows * len(part) // len(mine))
-            watched = [(neuron, partial(visits.keep, name, neuron.dim, share)) for name, neuron in neurons.items()]
-            with visiting(after=watched):
+            sites = [(neuron, partial(visits.keep, name, neuron.dim, share)) for name, neuron in neurons.items()]
+            with visiting(after=sites):
                 power[index] += _backpropagate(unet, some, channels, generator).square().sum() / len(mine)
         for name, parts in visits.samples.items():
             gain[name][index] /= len(mine)
             values[name].append(_together(parts))
         advance()
-    return Sensitivity(gain, {name: stacked(parts) for name, parts in values.items()}, power)
+    return Sensitivity(gain, {name: stacked(parts) for name, parts in values.items()}, watched, power)
+
+
+def _spread(threshold: Tensor) -> Tensor:
+    """Watched channels of a site with thresholds [K, C]."""
+    channels = threshold.shape[1]
+    return torch.linspace(0, channels - 1, min(WATCHED, channels), device=threshold.device).round().long()
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,7 @@ class _Visits:
     """What is kept of the passes of one noise segment, site by site: nothing of a site's own size."""
 
     generator: torch.Generator
+    watched: dict[str, Tensor]
     samples: defaultdict[str, list[Sample]]
     squares: dict[str, Tensor]
     """Σ over positions of (∂(z·ε) / ∂x_c)², [C]."""
@@ -95,7 +109,8 @@ class _Visits:
     def keep(self, name: str, dim: int, rows: int, value: Tensor, output: Tensor) -> Tensor:
         """Sample what passes a site, and see to it that its slope is added when that comes back."""
         del value
-        self.samples[name].append(sample_of(output.detach(), dim, rows, self.generator))
+        some = output.detach().index_select(dim, self.watched[name])
+        self.samples[name].append(sample_of(some, dim, rows, self.generator))
         # A tensor of its own: what passes a site may go elsewhere too, and only the site's synapses count.
         passing = output.view_as(output)
         passing.register_hook(partial(self._add, name, dim))

@@ -72,7 +72,8 @@ class Plan:
     Attributes:
         widths: share of the diffusion timesteps in each noise segment, [K].
         importance: by site, I, [K, C].
-        values: by site, what passes in the ANN.
+        values: by site, what passes in the ANN in W of its channels.
+        watched: by site, which these are, int64 [W].
         levels: by site, with the spikes of each level.
     """
 
@@ -80,16 +81,17 @@ class Plan:
     widths: Tensor
     importance: dict[str, Tensor]
     values: Mapping[str, Sample]
+    watched: Mapping[str, Tensor]
     levels: dict[str, Levels]
 
     def energy_at(self, multiplier: float) -> float:
         """Share of the ANN's energy at μ, were the values that arrive the ANN's."""
         spent = self.prices.analog_share
         for name, price in self.prices.of_spike.items():
-            values, levels = self.values[name], self.levels[name]
-            scale, offset = least_cost(values, self.importance[name], multiplier * price, levels)
+            values, levels, importance = self.values[name], self.levels[name], self.importance[name]
+            scale, offset = least_cost(values, importance[:, self.watched[name]], multiplier * price, levels)
             _, spikes = represent(values.rows, scale, offset, levels)
-            spent += price * (self.widths.to(spikes) @ spikes).sum().item()
+            spent += price * importance.shape[1] * (self.widths.to(spikes) @ spikes).mean().item()
         return spent
 
     @cached_property
@@ -126,10 +128,10 @@ def plan_of(unet: SpikingUNet2DModel, sensitivity: Sensitivity, prices: Prices, 
     """
     importance = {}
     for name, gain in sensitivity.gain.items():
-        power = sensitivity.values[name].rows.var(1, unbiased=False).sum(1, keepdim=True).clamp(min=1e-12)
-        importance[name] = (worth / sensitivity.power).to(gain)[:, None] * gain + FLOOR / power
+        power = gain.shape[1] * sensitivity.values[name].rows.var(1, unbiased=False).mean(1, keepdim=True)
+        importance[name] = (worth / sensitivity.power).to(gain)[:, None] * gain + FLOOR / power.clamp(min=1e-12)
     levels = {name: levels_of(neuron) for name, neuron in unet.neurons().items()}
-    return Plan(prices, widths, importance, sensitivity.values, levels)
+    return Plan(prices, widths, importance, sensitivity.values, sensitivity.watched, levels)
 
 
 def levels_of(neuron: SpikingNeuron) -> Levels:

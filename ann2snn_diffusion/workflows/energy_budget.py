@@ -28,7 +28,7 @@ from ann2snn_diffusion.evaluation.spike_count import count_spikes
 from ann2snn_diffusion.spiking.ann_outputs import SeenStates, seen_states
 from ann2snn_diffusion.spiking.calibrate import calibrate
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
-from ann2snn_diffusion.spiking.sensitivity import Sensitivity, measure_sensitivity
+from ann2snn_diffusion.spiking.sensitivity import WATCHED, Sensitivity, measure_sensitivity
 from ann2snn_diffusion.spiking.spike_prices import Plan, plan_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.calibration_states import enough_states
@@ -41,8 +41,8 @@ TOLERANCE = 0.02
 """Of the energy, beyond which the price of a spike is corrected."""
 CORRECTIONS = 2
 """Of the price, at the most."""
-PROBED_VALUES, MOST_ROWS, LEAST_ROWS = 1 << 24, 128, 32
-"""Values that the price is found from: of all channels and noise segments together, and of each."""
+PROBED_VALUES, MOST_ROWS, LEAST_ROWS = 1 << 24, 512, 64
+"""Values that the price is found from: of all watched channels and noise segments together, and of each."""
 HELD_FOR_GRADIENTS = 4
 """Times what a forward pass holds, in a backward pass."""
 MOST_PROBED = 44
@@ -113,7 +113,7 @@ def seen_by(unet: SpikingUNet2DModel, states: NoisyStates, calibration: Calibrat
 def _sensitivity(unet: SpikingUNet2DModel, states: NoisyStates, seed: int, track: Track) -> Sensitivity:
     advance, at_once = track("sites' sensitivity", len(unet.spec.segments)), images_at_once(unet, HELD_FOR_GRADIENTS)
     batch, generator, channels = states.arguments(), stream("sensitivity", seed), states.states.shape[1]
-    rows = PROBED_VALUES // sum(neuron.threshold.numel() for neuron in unet.neurons().values())
+    rows = PROBED_VALUES // (WATCHED * len(unet.neurons()) * len(unet.spec.segments))
     rows = max(LEAST_ROWS, min(MOST_ROWS, rows))
     return measure_sensitivity(unet, batch, rows, generator, at_once, advance, channels)
 

@@ -6,8 +6,10 @@ from diffusers import UNet2DModel
 from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.diffusion.memory import (
     AT_ONCE,
+    LARGE,
     MOST_AT_ONCE,
     bytes_per_image,
+    fewer_if_large,
     images_at_once,
     require_memory,
     require_memory_of_passes,
@@ -28,6 +30,13 @@ def test_what_passes_together_follows_what_an_image_takes(make_unet: Callable[..
     middling = make_unet(sample_size=512)
     assert images_at_once(middling) * bytes_per_image(middling) <= AT_ONCE
     assert images_at_once(middling) > images_at_once(middling, 3) >= 1
+
+
+def test_where_an_image_holds_much_fewer_are_taken_unasked(make_unet: Callable[..., UNet2DModel]) -> None:
+    assert fewer_if_large(make_unet(), 8, 2) == 8
+    twice = make_unet(sample_size=8 * round((2 * LARGE / bytes_per_image(make_unet())) ** 0.5))
+    assert fewer_if_large(twice, 8, 2) == 4
+    assert fewer_if_large(make_unet(sample_size=4096), 8, 2) == 2
 
 
 def test_states_whose_activations_no_machine_holds_are_refused(make_unet: Callable[..., UNet2DModel]) -> None:

@@ -1,9 +1,11 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from diffusers import UNet2DModel
 
 from ann2snn_diffusion.common.specs import SpecError
-from ann2snn_diffusion.spiking.sensitivity import measure_sensitivity
+from ann2snn_diffusion.spiking.sensitivity import WATCHED, measure_sensitivity
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.observe import visiting
@@ -60,6 +62,18 @@ def test_values_are_those_that_pass_in_the_ann(snn: SpikingUNet2DModel, states: 
     for sample in found.values.values():
         assert (sample.rows >= sample.low[:, None]).all()
         assert (sample.rows <= sample.high[:, None]).all()
+
+
+def test_of_a_wide_site_channels_from_end_to_end_are_watched(make_unet: Callable[..., UNet2DModel]) -> None:
+    wide = SpikingUNet2DModel.from_unet(
+        make_unet(block_out_channels=(48, 48), norm_num_groups=8), SpikeSpec(segments=(0,))
+    )
+    batch = torch.zeros(1, 1, 8, 8), torch.tensor([500]), None
+    found = measure_sensitivity(wide, batch, 16, torch.Generator().manual_seed(0), 32)
+    watched = found.watched["conv_out.neuron"]
+    assert len(watched.unique()) == WATCHED == found.values["conv_out.neuron"].rows.shape[2]
+    assert (watched.min(), watched.max()) == (0, 47)
+    assert found.gain["conv_out.neuron"].shape[1] == 48
 
 
 def test_what_lies_behind_ε_in_the_output_counts_for_nothing(generator: torch.Generator) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -22,7 +23,9 @@ def plan(generator: torch.Generator) -> Plan:
         values[name] = Sample(rows, rows.amin(1), rows.amax(1))
     importance = {"first": torch.ones(SEGMENTS, CHANNELS), "second": torch.full((SEGMENTS, CHANNELS), 10.0)}
     prices = Prices({"first": 0.01, "second": 0.02}, 1e-9, 0.05)
-    return Plan(prices, torch.tensor([0.3, 0.7]), importance, values, {name: levels_of(neuron) for name in values})
+    watched = {name: torch.arange(CHANNELS) for name in values}
+    levels = {name: levels_of(neuron) for name in values}
+    return Plan(prices, torch.tensor([0.3, 0.7]), importance, values, watched, levels)
 
 
 def test_the_dearer_a_spike_the_less_is_spent(plan: Plan) -> None:
@@ -36,6 +39,18 @@ def test_the_price_found_spends_the_energy(plan: Plan, share: float) -> None:
     least, most = plan.prices.analog_share, plan.most
     energy = least + share * (most - least)
     assert plan.energy_at(plan.multiplier(energy)) == pytest.approx(energy, rel=0.01)
+
+
+def _channels(sample: Sample, which: list[int]) -> Sample:
+    return Sample(sample.rows[..., which], sample.low[:, which], sample.high[:, which])
+
+
+def test_some_channels_tell_what_all_spend(plan: Plan) -> None:
+    values = {name: _channels(sample, [0, 0, 0]) for name, sample in plan.values.items()}
+    one = {name: _channels(sample, [0]) for name, sample in plan.values.items()}
+    every = replace(plan, values=values)
+    some = replace(plan, values=one, watched={name: torch.tensor([1]) for name in one})
+    assert some.energy_at(1e-3) == pytest.approx(every.energy_at(1e-3))
 
 
 def test_beyond_what_all_digits_spend_spikes_cost_next_to_nothing(plan: Plan) -> None:
