@@ -26,8 +26,10 @@ def plot_curve(path: Path, search: Search, title: str) -> None:
     panels = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     panels[0].plot(factors, [search.relative_value(one) for one in found], "o-", color="tab:blue", markersize=4)
     panels[1].plot(factors, [search.relative_spikes(one) for one in found], "o-", color="tab:orange", markersize=4)
-    best = search.winner
-    panels[0].plot(best.guidance[group], search.relative_value(best), "*", color="tab:red", markersize=14, label="best")
+    stored = search.stored
+    panels[0].plot(
+        stored.guidance[group], search.relative_value(stored), "*", color="tab:red", markersize=14, label="stored"
+    )
     for panel, label in zip(panels, (f"{search.objective}, relative", "spikes, relative"), strict=True):
         panel.axvline(1, color="grey", linewidth=1)
         panel.axhline(1, color="grey", linewidth=1)
@@ -40,7 +42,7 @@ def plot_curve(path: Path, search: Search, title: str) -> None:
 
 
 def plot_map(path: Path, search: Search, title: str) -> None:
-    """Every factor that was tried, a row a group, coloured by the objective; the winner's stand out."""
+    """Every factor that was tried, a row a group, coloured by the objective; those that are stored stand out."""
     found = _finite(search)
     found.sort(key=lambda trial: trial.value, reverse=True)  # the better ones on top
     figure = Figure(figsize=(8, 1.6 + 0.3 * len(search.groups)), layout="constrained")
@@ -54,8 +56,8 @@ def plot_map(path: Path, search: Search, title: str) -> None:
         c=[ratio for ratio in ratios for _ in search.groups],
         cmap="viridis", vmin=low, vmax=high, s=22,
     )  # fmt: skip
-    best = [search.winner.guidance[group] for group in search.groups]
-    axes.plot(best, range(len(best)), "*", color="tab:red", markersize=11, label="best")
+    stored = [search.guidance[group] for group in search.groups]
+    axes.plot(stored, range(len(stored)), "*", color="tab:red", markersize=11, label="stored")
     axes.axvline(1, color="grey", linewidth=1)
     axes.set_yticks(range(len(search.groups)), labels=search.groups, fontsize=8)
     axes.invert_yaxis()
@@ -78,9 +80,14 @@ def plot_trade_off(path: Path, search: Search, title: str) -> None:
         spikes, values = map(search.relative_spikes, points), map(search.relative_value, points)
         axes.plot(list(spikes), list(values), linestyle=line, color=colour, marker="o", markersize=4, label=label)
     axes.plot(search.relative_spikes(base), search.relative_value(base), "s", color="black", label="factor 1")
-    best = search.winner
+    stored = search.stored
     axes.plot(
-        search.relative_spikes(best), search.relative_value(best), "*", color="tab:red", markersize=14, label="best"
+        search.relative_spikes(stored),
+        search.relative_value(stored),
+        "*",
+        color="tab:red",
+        markersize=14,
+        label="stored",
     )
     axes.set_xlabel(f"spikes per image and forward pass, relative to {base.spikes:,.0f}")
     axes.set_ylabel(f"{search.objective}, relative to {base.value:.4g}")

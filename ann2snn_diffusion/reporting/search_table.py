@@ -65,9 +65,9 @@ def verdict_line(search: Search) -> str:
     low, high = verdict.interval
     measured += f"difference {verdict.difference:+.3g} ({low:+.3g} … {high:+.3g})"
     measured += f", spikes weigh {-verdict.saved * abs(verdict.at_one):+.3g}: " if verdict.saved else ": "
-    if verdict.wins:
-        return measured + "a gain; the winner's factors are stored."
-    return measured + f"{'a loss' if low > 0 else 'no gain beyond chance'}; factor 1 is stored."
+    gain = high < 0 or (verdict.wins and verdict.saved)
+    told = "a gain" if gain else "a loss" if low > 0 else "no difference beyond chance"
+    return measured + told + ("; the winner's factors are stored." if verdict.wins else "; factor 1 is stored.")
 
 
 def _best(search: Search) -> list[Trial]:

@@ -28,8 +28,13 @@ class Search:
 
     @property
     def guidance(self) -> dict[str, float]:
-        """What is stored: the winner's factors, or factor 1."""
-        return stored_guidance(self.trials[0], self.winner, self.verdict)
+        """The factors that are stored."""
+        return self.stored.guidance
+
+    @property
+    def stored(self) -> Trial:
+        """The winner where the verdict says that it wins, else factor 1."""
+        return stored(self.trials[0], self.winner, self.verdict)
 
     def relative_value(self, trial: Trial) -> float:
         """The objective over that at factor 1, which is 1 even where a KID is negative."""
@@ -53,6 +58,6 @@ class Search:
         }
 
 
-def stored_guidance(base: Trial, winner: Trial, verdict: Verdict | None) -> dict[str, float]:
-    """The winner's factors where the verdict says that they win, else factor 1."""
-    return winner.guidance if verdict is not None and verdict.wins else base.guidance
+def stored(base: Trial, winner: Trial, verdict: Verdict | None) -> Trial:
+    """The winner where the verdict says that it wins, else factor 1 (``base``)."""
+    return winner if verdict is not None and verdict.wins else base

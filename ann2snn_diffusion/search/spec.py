@@ -7,10 +7,12 @@ from typing import Literal
 
 from ann2snn_diffusion.common.specs import check, require, setting
 
-Dimension = Literal["segment", "stage", "kind"]
+Dimension = Literal["segment", "stage", "kind", "step"]
 """As `ann2snn_diffusion.spiking.guidance` names them."""
 OptimizerName = Literal["", "bounded", "grid", "powell", "nelder-mead", "cobyqa", "differential-evolution", "direct"]
 """As `ann2snn_diffusion.search.optimizers` names them."""
+Goal = Literal["objective", "energy"]
+"""What is to be least."""
 ObjectiveName = Literal["epsilon", "denoise", "fid", "kid"]
 COUNTS: dict[str, int] = {"epsilon": 112, "denoise": 256, "fid": 512, "kid": 512}
 """States or images behind one value, unless told."""
@@ -58,6 +60,14 @@ class SearchSpec:
         "for fid and kid.",
         at_least=0,
     )
+    goal: Goal = setting(
+        "objective",
+        "objective: the least objective. energy: the fewest spikes, where the objective is hardly worse; stored unless "
+        "held-out data tell that it is.",
+    )
+    tolerance: float = setting(
+        0.01, "How much worse the objective may be in a search of fewest spikes, relative to factor 1.", at_least=0
+    )
     energy: float = setting(0, "Weight of relative spikes per image beside the relative objective.", at_least=0)
     scheduler: str = setting(
         "ddim", "Sampler of fid and kid: ddpm, ddim, pndm and the like.", in_words="a name such as ddim"
@@ -78,6 +88,8 @@ class SearchSpec:
             self.bounds[0] <= 1 <= self.bounds[1], "bounds", self.bounds,
             "a range around 1: the unguided network is what every factor is compared with",
         )  # fmt: skip
+        both = self.goal == "energy" and self.energy
+        require(not both, "energy", self.energy, "0 beside goal = energy, where spikes alone are to be fewest")
         require(self.objective != "kid" or self.seed < 2**32, "seed", self.seed, "less than 2³² beside kid")
         fewest = self.judged >= FEWEST_HELD_OUT
         require(fewest, "held_out", self.judged, f"at least {FEWEST_HELD_OUT}: fewer give no interval")

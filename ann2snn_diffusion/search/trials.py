@@ -109,7 +109,7 @@ def search_factors(
         base = next(iter(notebook.tried.values()))
         if not math.isfinite(base.value) or not base.value:
             raise SearchError(f"{bench.objective.name} at factor 1 is {base.value}: there is nothing to compare with.")
-        return cost(notebook.tried[asked.key], base, spec.energy)
+        return cost(notebook.tried[asked.key], base, spec)
 
     start = np.full(len(groups), (1 - low) / (high - low))
     try:
@@ -128,5 +128,5 @@ def _refuse_beyond_budget(notebook: Notebook, spec: SearchSpec) -> None:
 
 def _tell(advance: Advance, notebook: Notebook, spec: SearchSpec) -> None:
     base = next(iter(notebook.tried.values()))
-    best = min(notebook.tried.values(), key=lambda one: cost(one, base, spec.energy))
+    best = min(notebook.tried.values(), key=lambda one: cost(one, base, spec))
     advance(len(notebook.tried), {"at 1": base.value, "best": best.value})

@@ -19,6 +19,8 @@ from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 WORST = 1e12
 """The cost where the network gives nothing finite."""
+STEEP = 100
+"""What an objective beyond the tolerance costs more than spikes do, in a search of fewest spikes."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Verdict:
     interval: tuple[float, float] | None
     """95 %, bootstrapped in pairs; None where the difference is not finite."""
     wins: bool
-    """All of the interval is a gain, what the energy term adds included."""
+    """All of the interval is a gain, what the energy term adds included; of fewest spikes, it is not all a loss."""
     saved: float
     """What the energy term adds: relative spikes saved times its weight, 0 without one."""
 
@@ -43,11 +45,18 @@ class Verdict:
         return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields}
 
 
-def cost(trial: Trial, base: Trial, energy: float) -> float:
-    """What a search minimises: the objective relative to factor 1, and ``energy`` times relative spikes."""
+def cost(trial: Trial, base: Trial, spec: SearchSpec) -> float:
+    """What a search minimises, relative to factor 1 (``base``).
+
+    The objective, and ``spec.energy`` times spikes; or spikes alone where the objective is within the tolerance.
+    """
     if math.isnan(trial.value):
         return WORST
-    return trial.value / abs(base.value) + energy * trial.spikes / max(base.spikes, 1)
+    spikes = trial.spikes / max(base.spikes, 1)
+    if spec.goal == "energy":
+        worse = (trial.value - base.value) / abs(base.value)
+        return spikes + STEEP * max(0.0, worse - spec.tolerance)
+    return trial.value / abs(base.value) + spec.energy * spikes
 
 
 def judge(
@@ -79,4 +88,5 @@ def judge(
         drawn.append(second - first)
         advance()
     low, high = interval(difference, torch.tensor(drawn))
-    return Verdict(len(rows[0]), at_one, at_winner, difference, (low, high), high < saved * abs(at_one), saved)
+    wins = low <= 0 if spec.goal == "energy" else high < saved * abs(at_one)
+    return Verdict(len(rows[0]), at_one, at_winner, difference, (low, high), wins, saved)

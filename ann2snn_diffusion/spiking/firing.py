@@ -30,6 +30,8 @@ from calibration.levels import level_of
 
 FIRED_AT_A_TIME = 1 << 18
 """Neurons, on a CPU."""
+UNGUIDED = (1.0, 1.0)
+"""Factors by step that change nothing."""
 SpikeFunction = Callable[[Tensor, int], Tensor]
 """Spikes of one firing step, {0, 1} or {−1, 0, 1}, of a membrane in units and W_t."""
 
@@ -47,11 +49,13 @@ class Firing:
     """C of every weight, in units."""
     table: Tensor | None = None
     """The level of every quarter of a unit, as `calibration.levels` has it; None: the nearest level."""
+    by_step: tuple[float, float] = UNGUIDED
+    """What g has beside ``guidance`` on the steps before the last one, and on the last one."""
 
     @property
     def guided(self) -> bool:
         """Whether any condition differs from the plain one."""
-        return isinstance(self.guidance, Tensor) or self.guidance != 1
+        return isinstance(self.guidance, Tensor) or self.guidance != 1 or self.by_step != UNGUIDED
 
     def spikes(self, membrane: Tensor, weight: int) -> Tensor:
         """s_t, without gradients."""
@@ -78,7 +82,7 @@ class Firing:
 
     def condition(self, weight: int) -> float | Tensor:
         """g·C_t, in units: the charge from which a spike that weighs W_t is fired."""
-        return self.guidance * self.conditions[weight]
+        return self.guidance * (self.by_step[weight == self.weights[-1]] * self.conditions[weight])
 
     def level(self, charge: Tensor, in_place: bool = False) -> Tensor:
         """Σ_t W_t·s_t with g = 1, in closed form; ``charge``, in units, is overwritten, if possible by the levels."""

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ann2snn_diffusion.spiking.coding import level_range
-from ann2snn_diffusion.spiking.firing import Firing, Tick, charge_of, fired, steps_of_charge, ticks_of
+from ann2snn_diffusion.spiking.firing import UNGUIDED, Firing, Tick, charge_of, fired, steps_of_charge, ticks_of
 
 
 class FireAll(torch.autograd.Function):
@@ -72,7 +72,7 @@ def _level(charge: Tensor, amplitudes: Tensor | None, firing: Firing) -> Tensor:
     if not firing.guided:
         return firing.level(charge)
     level = fired(charge, firing)
-    if isinstance(firing.guidance, Tensor):
+    if isinstance(firing.guidance, Tensor) and firing.by_step == UNGUIDED:
         # A row with g = 1 beside guided ones is unguided to the last bit: midway between two levels the loop fires, and
         # rounding goes to the even one.
         level = torch.where(firing.guidance == 1, firing.level(charge), level)

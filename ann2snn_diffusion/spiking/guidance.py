@@ -1,12 +1,13 @@
 """Threshold guidance: factors on the firing condition, not on the spike's amplitude (SDDPM, arXiv 2306.17046, §4.3).
 
-    s_t = Θ(v − g·W_t),    g(site, noise segment) = product of the factors of all groups that it belongs to
+    s_t = Θ(v − g·C_t),    g(site, noise segment, step t) = product of the factors of all groups that it belongs to
 
 A group is ``all``; a noise segment, by its first diffusion timestep (``segment.300``); a stage of the U-Net
 (``stage.down``, ``stage.mid``, ``stage.up``); or a kind of site (``kind.activation``, before the convolutions of
-residual blocks and the last one; ``kind.shortcut``; ``kind.resampling``; ``kind.attention``). A group that is not named
-has factor 1, and with factor 1 everywhere the network is exactly the unguided one. Below 1 a neuron fires at a lower
-charge, above 1 at a higher one.
+residual blocks and the last one; ``kind.shortcut``; ``kind.resampling``; ``kind.attention``). Where steps differ in
+weight, as in radix coding, a group may also be the last step of every train (``step.last``), whose factor widens the
+dead zone, or all steps before it (``step.earlier``). A group that is not named has factor 1, and with factor 1
+everywhere the network is exactly the unguided one. Below 1 a neuron fires at a lower charge, above 1 at a higher one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from math import prod
 
 STAGES = ("down", "mid", "up")
 KINDS = ("activation", "shortcut", "resampling", "attention")
-DIMENSIONS = ("segment", "stage", "kind")
+STEPS = ("earlier", "last")
+DIMENSIONS = ("segment", "stage", "kind", "step")
 
 Guidance = float | Mapping[str, float]
 """One factor for all sites, or factors by group."""
@@ -28,8 +30,8 @@ def by_group(guidance: Guidance) -> Mapping[str, float]:
 
 
 def groups(dimension: str, segments: Sequence[float]) -> list[str]:
-    """The groups along ``segment``, ``stage`` or ``kind``."""
-    members = {"segment": segments, "stage": STAGES, "kind": KINDS}[dimension]
+    """The groups along ``segment``, ``stage``, ``kind`` or ``step``."""
+    members = {"segment": segments, "stage": STAGES, "kind": KINDS, "step": STEPS}[dimension]
     return [f"{dimension}.{member}" for member in members]
 
 
@@ -39,13 +41,19 @@ def groups_with_sites(
     """Along ``dimensions``, the groups whose factor acts on one of ``sites`` below diffusion timestep ``last``."""
     sites, reached = list(sites), [first for first in segments if first < last]
     found = [group for dimension in dimensions for group in groups(dimension, segments)]
-    plain = (1.0,) * len(reached)
-    return [group for group in found if any(factors({group: 2.0}, site, reached) != plain for site in sites)]
+
+    def acts(group: str) -> bool:
+        named = {group: 2.0}
+        plain = (1.0,) * len(reached)
+        return step_factors(named) != (1.0, 1.0) or any(factors(named, site, reached) != plain for site in sites)
+
+    return [group for group in found if acts(group)]
 
 
-def known_groups(segments: Sequence[float]) -> list[str]:
-    """All names that a guidance may hold."""
-    return ["all", *(group for dimension in DIMENSIONS for group in groups(dimension, segments))]
+def known_groups(segments: Sequence[float], weighted: bool = True) -> list[str]:
+    """All names that a guidance may hold; ``weighted``: of a coding whose steps differ in weight."""
+    dimensions = [dimension for dimension in DIMENSIONS if weighted or dimension != "step"]
+    return ["all", *(group for dimension in dimensions for group in groups(dimension, segments))]
 
 
 def stage_of(site: str) -> str:
@@ -66,7 +74,13 @@ def kind_of(site: str) -> str:
 
 
 def factors(guidance: Guidance, site: str, segments: Sequence[float]) -> tuple[float, ...]:
-    """g of a site in each noise segment."""
+    """g of a site in each noise segment, but for what `step_factors` adds."""
     named = by_group(guidance)
     everywhere = prod(named.get(group, 1.0) for group in ("all", stage_of(site), kind_of(site)))
     return tuple(everywhere * named.get(group, 1.0) for group in groups("segment", segments))
+
+
+def step_factors(guidance: Guidance) -> tuple[float, float]:
+    """What g has beside `factors` on the steps before the last one, and on the last one."""
+    named = by_group(guidance)
+    return named.get("step.earlier", 1.0), named.get("step.last", 1.0)

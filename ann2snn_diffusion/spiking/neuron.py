@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ann2snn_diffusion.spiking.coding import level_range, step_weights
 from ann2snn_diffusion.spiking.conditions import conditions
 from ann2snn_diffusion.spiking.firing import (
+    UNGUIDED,
     Firing,
     charge_of,
     fired,
@@ -43,6 +44,7 @@ class SpikingNeuron(nn.Module):
         offset: [segments, C]; the value of a silent neuron, through the next synapse a constant bias map.
         leak: λ in (0, 1], the membrane factor per tick; None in the layerwise schedule, which has no ticks to leak in.
         guidance: g in each noise segment; see `ann2snn_diffusion.spiking.guidance`.
+        step_guidance: what g has beside that on the steps before the last one, and on the last one.
         amplitudes: A_1 … A_T, what a spike of each step hands on, in units; None where they are the step weights.
         table: level of every quarter of a unit where there is a dead zone; None elsewhere.
     """
@@ -61,13 +63,14 @@ class SpikingNeuron(nn.Module):
             self.weights, spec.coding, signed=signed, sparse=spec.sparse, dead_zone=bool(spec.dead_zone)
         )
         self.guidance = (1.0,) * len(spec.segments)
+        self.step_guidance = UNGUIDED
         self.threshold = nn.Parameter(torch.ones(len(spec.segments), channels))
         self.offset = nn.Parameter(torch.zeros(len(spec.segments), channels))
         self.leak = nn.Parameter(torch.tensor(float(spec.leak))) if spec.schedule == "synchronous" else None
         self.amplitudes = nn.Parameter(torch.tensor(self.weights).float()) if spec.learned_step_weights else None
         self.register_buffer("table", None, persistent=False)
         if spec.dead_zone:
-            self.table = level_table(fired(quarters(*self.level_range), self._firing(1.0)))
+            self.table = level_table(fired(quarters(*self.level_range), self._firing()))
 
     @property
     def level_range(self) -> tuple[int, int]:
@@ -85,7 +88,7 @@ class SpikingNeuron(nn.Module):
         return output
 
     def _fire(self, value: Tensor) -> Tensor:
-        firing = self._firing(self.condition(value))
+        firing = self._guided(value)
         unit, offset = self.levels(value)
         if self.leak is not None:
             slices = arrivals(self._by_tick(value))
@@ -102,10 +105,10 @@ class SpikingNeuron(nn.Module):
         unit, offset = self.levels(value)
         charge = charge_of(value, unit, offset)
         if self.leak is None:
-            return spike_train(charge, self._firing(self.condition(value)))
+            return spike_train(charge, self._guided(value))
         # A slice carries T times its share of the value.
         increments = arrivals(self._by_tick(charge)) / self.spec.time_steps
-        return spike_train_of_increments(increments, self.leak, self._firing(self.condition(value)))
+        return spike_train_of_increments(increments, self.leak, self._guided(value))
 
     def levels_with_one_train(self, value: Tensor) -> Tensor | None:
         """Σ_t W_t·s_t [B, …] in units of a neuron that fires one train for each of them; None of any other.
@@ -113,7 +116,7 @@ class SpikingNeuron(nn.Module):
         Others are guided, or charged tick by tick; or their conditions lie amid a level, as of radix coding that fires
         early; or they have more levels than are worth a table.
         """
-        firing = self._firing(self.condition(value))
+        firing = self._guided(value)
         early = self.spec.coding == "radix" and self.signed and not self.spec.sparse
         many = self.level_range[1] > HIGHEST_TABULATED
         if self.leak is not None or firing.guided or early or many:
@@ -126,7 +129,7 @@ class SpikingNeuron(nn.Module):
         if self.table is not None:  # a level may lie where a cheaper one beside it is fired
             first = torch.searchsorted(self.table[:-1], levels.to(self.table)).clamp_(max=len(self.table) - 2)
             charge = quarters(*self.level_range).to(levels)[first]
-        return spike_train(charge, self._firing(1.0)).detach()
+        return spike_train(charge, self._firing()).detach()
 
     def spikes_of_levels(self, levels: Tensor) -> Tensor:
         """Spikes of either sign that an unguided neuron fires for each of its levels, [L] in units."""
@@ -134,12 +137,15 @@ class SpikingNeuron(nn.Module):
 
     def spikes_of_charge(self, charge: Tensor) -> Tensor:
         """Spikes of either sign that it fires, unguided, for each charge, [L] in units."""
-        return spike_train(charge, self._firing(1.0)).detach().abs().sum(0)
+        return spike_train(charge, self._firing()).detach().abs().sum(0)
 
-    def _firing(self, guidance: float | Tensor) -> Firing:
-        return Firing(self.weights, guidance, self.signed, self.spec.surrogate, self.conditions, self.table)
+    def _firing(self, guidance: float | Tensor = 1.0, by_step: tuple[float, float] = UNGUIDED) -> Firing:
+        return Firing(self.weights, guidance, self.signed, self.spec.surrogate, self.conditions, self.table, by_step)
 
-    def condition(self, value: Tensor) -> float | Tensor:
+    def _guided(self, value: Tensor) -> Firing:
+        return self._firing(self.guidance_of(value), self.step_guidance)
+
+    def guidance_of(self, value: Tensor) -> float | Tensor:
         """g of each row of ``value`` [S·B, …], shaped [B, 1, …] against one tick; a number where segments agree."""
         forward_pass = current()
         if len(set(self.guidance)) == 1 or forward_pass.segment is None:

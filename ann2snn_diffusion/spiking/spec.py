@@ -64,7 +64,8 @@ class SpikeSpec:
     )
     guidance: Guidance = setting(
         1.0,
-        "Factor on the firing condition, or factors by group: all, segment.300, stage.up, kind.attention and the like.",
+        "Factor on the firing condition, or factors by group: all, segment.300, stage.up, kind.attention, "
+        "step.last and the like.",
         above=0,
         at_most=10,
         in_words="a factor in (0, 10], or a table of such factors by group",
@@ -83,7 +84,7 @@ class SpikeSpec:
         ascending = all(first < second for first, second in pairwise(self.segments))
         starts = bool(self.segments) and self.segments[0] <= 0  # a network may be told σ, or its logarithm
         require(ascending and starts, "segments", self.segments, SEGMENTS)
-        known = known_groups(self.segments)
+        known = known_groups(self.segments, weighted=self.coding != "rate")
         for group in by_group(self.guidance):
             require(group in known, "guidance", group, "groups among " + ", ".join(known))
         synchronous = self.schedule == "synchronous"

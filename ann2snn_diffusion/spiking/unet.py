@@ -21,7 +21,7 @@ from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.corrected import Corrected
 from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.forward_pass import ForwardPass, Listener, Measure, Mode, checkpoint, running
-from ann2snn_diffusion.spiking.guidance import Guidance, factors
+from ann2snn_diffusion.spiking.guidance import Guidance, factors, step_factors
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.rules import Site, UnsupportedLayerError, named_by, to_spiking
 from ann2snn_diffusion.spiking.spec import SpikeSpec
@@ -192,6 +192,7 @@ class SpikingUNet2DModel(UNet2DModel):
         self.register_to_config(spiking=self.spec.to_dict())
         for name, neuron in self.neurons().items():
             neuron.guidance = factors(guidance, name, self.spec.segments)
+            neuron.step_guidance = step_factors(guidance)
 
     def _refuse_idle_patterns(self) -> None:
         names = [name for name, _ in self.named_modules()]

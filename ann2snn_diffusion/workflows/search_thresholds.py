@@ -36,7 +36,7 @@ from ann2snn_diffusion.reporting.picture import picture
 from ann2snn_diffusion.reporting.search_plots import plot_curve, plot_map, plot_trade_off
 from ann2snn_diffusion.search.journal import Trial, open_journal
 from ann2snn_diffusion.search.objectives import objective_of, require_possible, states_of
-from ann2snn_diffusion.search.result import Search, stored_guidance
+from ann2snn_diffusion.search.result import Search, stored
 from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.search.trials import Bench, Notebook, SearchError, search_factors
 from ann2snn_diffusion.search.verdict import cost, judge
@@ -90,13 +90,13 @@ def search_thresholds(
     bench = Bench(unet, objective, counted, layout_of(unet, states.part(slice(1))), bounds)
     trials = search_factors(bench, groups, spec, Notebook(known, journal, process), track)
     base = trials[0]
-    winner = min(trials, key=lambda trial: cost(trial, base, spec.energy))
+    winner = min(trials, key=lambda trial: cost(trial, base, spec))
     verdict = None
-    if cost(winner, base, spec.energy) < cost(base, base, spec.energy):
+    if cost(winner, base, spec) < cost(base, base, spec):
         others = states_of(unet, scheduler, spec, "judged", track) if data is None else data
         held_out = objective_of(unet, scheduler, spec, "judged", others, process)
         verdict = judge(unet, held_out, base, winner, spec, track)
-    unet.guidance = stored_guidance(base, winner, verdict)
+    unet.guidance = stored(base, winner, verdict).guidance
     return Search(unet, objective.name, groups, tuple(trials), winner, verdict, identity)
 
 
@@ -190,6 +190,8 @@ def _pictures(search: Search, converted: Converted, writing: Writing, seed: int,
 def _groups(unet: SpikingUNet2DModel, scheduler: Any, spec: SearchSpec) -> tuple[str, ...]:
     if not spec.by:
         return ("all",)
+    if "step" in spec.by and unet.spec.coding == "rate":
+        raise SearchError("by = step: expected radix or ternary coding; in rate coding all steps weigh the same.")
     found = groups_with_sites(spec.by, unet.neurons(), unet.spec.segments, len(scheduler.alphas_cumprod))
     if not found:
         raise SearchError(f"by = {', '.join(spec.by)}: this model has no site in any of these groups.")

@@ -56,7 +56,7 @@ def test_the_verdict_says_what_is_stored() -> None:
     won = printed(replace(SEARCH, verdict=VERDICT))
     assert "Held out, 64 others: FID 0.52 → 0.42, difference -0.1 (-0.12 … -0.08): a gain" in won
     chance = printed(replace(SEARCH, verdict=replace(VERDICT, interval=(-0.2, 0.01), wins=False)))
-    assert "no gain beyond chance; factor 1 is stored." in chance
+    assert "no difference beyond chance; factor 1 is stored." in chance
     worse = printed(replace(SEARCH, verdict=replace(VERDICT, interval=(0.01, 0.02), wins=False)))
     assert "a loss; factor 1 is stored." in worse
     lost = printed(replace(SEARCH, verdict=Verdict(64, 0.52, math.nan, math.nan, None, False, 0.0)))

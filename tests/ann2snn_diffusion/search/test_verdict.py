@@ -15,6 +15,7 @@ from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 BASE = Trial({"all": 1.0}, 2.0, 1000.0, 1.0)
 WINNER = Trial({"all": 0.9}, 1.8, 1100.0, 1.0)
 SPEC = SearchSpec(bootstrap=200)
+FEWEST = SearchSpec(bootstrap=200, goal="energy", tolerance=0.02)
 
 
 class Guided:
@@ -86,9 +87,25 @@ def test_nothing_at_factor_one_is_no_division_by_zero() -> None:
 
 
 def test_cost_is_relative_to_factor_one_and_nan_is_worst() -> None:
-    assert cost(BASE, BASE, 0) == 1
-    assert cost(WINNER, BASE, 0) == pytest.approx(0.9)
-    assert cost(WINNER, BASE, 0.5) == pytest.approx(0.9 + 0.5 * 1.1)
-    assert cost(Trial({}, math.nan, 0, 0), BASE, 0.5) == WORST
+    assert cost(BASE, BASE, SPEC) == 1
+    assert cost(WINNER, BASE, SPEC) == pytest.approx(0.9)
+    assert cost(WINNER, BASE, SearchSpec(energy=0.5)) == pytest.approx(0.9 + 0.5 * 1.1)
+    assert cost(Trial({}, math.nan, 0, 0), BASE, SPEC) == WORST
     negative = Trial({}, -1.0, 10, 1)  # an unbiased KID can be below 0
-    assert cost(Trial({}, -2.0, 10, 1), negative, 0) < cost(negative, negative, 0)
+    assert cost(Trial({}, -2.0, 10, 1), negative, SPEC) < cost(negative, negative, SPEC)
+
+
+def test_where_spikes_are_to_be_fewest_the_objective_may_be_worse_within_the_tolerance() -> None:
+    fewer, worse, far_worse = (Trial({}, 2.0 * (1 + loss), 800.0, 1) for loss in (0.0, 0.02, 0.03))
+    assert [cost(one, BASE, FEWEST) for one in (fewer, worse)] == pytest.approx([0.8, 0.8])
+    assert cost(far_worse, BASE, FEWEST) > cost(BASE, BASE, FEWEST) == 1
+    negative = Trial({}, -1.0, 1000, 1)
+    assert cost(Trial({}, -0.99, 800, 1), negative, FEWEST) == pytest.approx(0.8)
+    assert cost(Trial({}, -0.9, 800, 1), negative, FEWEST) > 1
+    assert cost(Trial({}, math.nan, 0, 0), BASE, FEWEST) == WORST
+
+
+def test_fewest_spikes_win_unless_all_of_the_interval_is_a_loss() -> None:
+    assert verdict_on(lambda factor: 10 + noise(64, int(10 * factor)), FEWEST).wins
+    assert verdict_on(lambda factor: 10 + 5 * noise(64, 0) + (factor - 1), FEWEST).wins
+    assert not verdict_on(lambda factor: 10 + 5 * noise(64, 0) - (factor - 1), FEWEST).wins

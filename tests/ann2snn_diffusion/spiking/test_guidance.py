@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,8 +7,10 @@ from diffusers import UNet2DModel
 
 from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.spiking.guidance import factors, groups, kind_of, known_groups, stage_of
+from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from tests.ann2snn_diffusion.spiking.firings import radix
 
 SEGMENTS = (0, 300, 700)
 
@@ -56,6 +59,44 @@ def test_a_segment_s_factor_acts_in_that_segment_only(unet: UNet2DModel, coding:
     assert (guided[1] - plain[1]).abs().max() > 1e-2
     network.guidance = 0.5
     torch.testing.assert_close(predict(network, 100, 400, 800)[1], guided[1])
+
+
+def test_a_factor_for_the_last_step_acts_there_alone() -> None:
+    firing = replace(radix(4, dead_zone=True), by_step=(0.9, 1.2))
+    assert firing.guided
+    plain = radix(4, dead_zone=True).conditions
+    assert {weight: firing.condition(weight) for weight in plain} == pytest.approx(
+        {weight: (1.2 if weight == 1 else 0.9) * condition for weight, condition in plain.items()}
+    )
+
+
+@pytest.mark.parametrize("timesteps", [(100,), (100, 400)])
+def test_one_factor_for_all_steps_is_that_factor(unet: UNet2DModel, timesteps: tuple[int, ...]) -> None:
+    network = spiking(unet)
+    network.guidance = {"all": 1.2, "segment.300": 0.9}
+    expected = predict(network, *timesteps)
+    network.guidance = {"step.earlier": 1.2, "step.last": 1.2, "segment.300": 0.9}
+    torch.testing.assert_close(predict(network, *timesteps), expected)
+    network.guidance = {"step.last": 1.0, "segment.300": 0.9}
+    assert not torch.equal(predict(network, *timesteps), expected)
+
+
+def test_a_wider_dead_zone_fires_fewer_spikes(generator: torch.Generator) -> None:
+    neuron = SpikingNeuron(3, True, SpikeSpec(segments=(0,), dead_zone=True), doubled=True)
+    neuron.threshold.data.fill_(200)
+    value = torch.randn(64, 3, 8, 8, generator=generator)
+    plain = neuron.spikes(value).abs().sum()
+    neuron.step_guidance = (1.0, 1.3)
+    fewer = neuron.spikes(value)
+    assert fewer.abs().sum() < 0.95 * plain
+    unit, offset = neuron.levels(value)
+    torch.testing.assert_close(neuron(value), offset + unit * neuron.weighted_sum(fewer))
+
+
+def test_steps_that_weigh_the_same_have_one_factor(unet: UNet2DModel) -> None:
+    network = spiking(unet, coding="rate")
+    with pytest.raises(SpecError, match=r"guidance = 'step.last': expected groups among all, segment.0"):
+        network.guidance = {"step.last": 1.1}
 
 
 def test_factor_one_is_exactly_the_unguided_network(unet: UNet2DModel) -> None:

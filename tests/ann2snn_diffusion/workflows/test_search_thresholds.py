@@ -89,8 +89,8 @@ def test_thresholds_that_were_all_scaled_are_found_within_a_percent(
     spec = SpikeSpec(coding="ternary", segments=(0,), keep=("down_blocks*", "mid_block*", "up_blocks*"))
     calibration = CalibrationSpec(energy=0, states=448, positions=8192, sampler_steps=4, correction=0)
     unet = convert(build_unet(), DDPMScheduler(), spec=spec, calibration=calibration).unet
-    planted = SpikingNeuron.condition
-    monkeypatch.setattr(SpikingNeuron, "condition", lambda neuron, value: scale * planted(neuron, value))
+    planted = SpikingNeuron.guidance_of
+    monkeypatch.setattr(SpikingNeuron, "guidance_of", lambda neuron, value: scale * planted(neuron, value))
     scaled = Converted(unet, DDPMScheduler(), "scaled")  # pyright: ignore[reportArgumentType]
     spec = SearchSpec(
         count=896, held_out=224, evaluations=25, bounds=(0.7, 1.3), bootstrap=50, seed=seed, sampler_steps=4
