@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE
 from ann2snn_diffusion.search.journal import Trial
 from ann2snn_diffusion.search.result import Search
 
@@ -71,25 +72,19 @@ def plot_map(path: Path, search: Search, title: str) -> None:
 
 
 def plot_trade_off(path: Path, search: Search, title: str) -> None:
-    """Objective over spikes per image, and the front: what no other setting beats in both."""
-    base, found = search.trials[0], _finite(search)
+    """Objective over energy, and the front: what no other setting beats in both."""
+    base, found = search.trials[0], [trial for trial in _finite(search) if not math.isnan(trial.energy_share)]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes: Axes = figure.subplots()
-    front = trade_off_front(found)
-    for points, line, colour, label in ((found, "", "lightgrey", "tried"), (front, "-", "tab:blue", "front")):
-        spikes, values = map(search.relative_spikes, points), map(search.relative_value, points)
-        axes.plot(list(spikes), list(values), linestyle=line, color=colour, marker="o", markersize=4, label=label)
-    axes.plot(search.relative_spikes(base), search.relative_value(base), "s", color="black", label="factor 1")
-    stored = search.stored
-    axes.plot(
-        search.relative_spikes(stored),
-        search.relative_value(stored),
-        "*",
-        color="tab:red",
-        markersize=14,
-        label="stored",
-    )
-    axes.set_xlabel(f"spikes per image and forward pass, relative to {base.spikes:,.0f}")
+    for label, trials, line, colour, size in (
+        ("tried", found, "o", "lightgrey", 4),
+        ("front", trade_off_front(found), "o-", "tab:blue", 4),
+        ("factor 1", [base], "s", "black", 6),
+        ("stored", [search.stored], "*", "tab:red", 14),
+    ):
+        spent, values = [one.energy_share for one in trials], [search.relative_value(one) for one in trials]
+        axes.plot(spent, values, line, color=colour, markersize=size, label=label)
+    axes.set_xlabel(f"energy of the synapses, share of the ANN's\n{ENERGY_NOTE}")
     axes.set_ylabel(f"{search.objective}, relative to {base.value:.4g}")
     axes.set_title(title, fontsize=10, loc="left")
     axes.grid(alpha=0.3)
@@ -98,9 +93,9 @@ def plot_trade_off(path: Path, search: Search, title: str) -> None:
 
 
 def trade_off_front(trials: Sequence[Trial]) -> list[Trial]:
-    """Those that no other one beats in the objective with as few spikes, by spikes ascending."""
+    """Those that no other one beats in the objective with as little energy, by energy ascending."""
     front: list[Trial] = []
-    for trial in sorted(trials, key=lambda one: (one.spikes, one.value)):
+    for trial in sorted(trials, key=lambda one: (one.energy_share, one.value)):
         if not front or trial.value < front[-1].value:
             front.append(trial)
     return front

@@ -13,7 +13,7 @@ UNET: Any = None
 
 
 def tried(value: float, spikes: float, *factors: float) -> Trial:
-    return Trial({f"stage.{index}": factor for index, factor in enumerate(factors)}, value, spikes, 1.0)
+    return Trial({f"stage.{index}": factor for index, factor in enumerate(factors)}, value, spikes, 1.0, spikes / 200)
 
 
 def search_of(*evaluations: Trial) -> Search:

@@ -228,6 +228,32 @@ def test_energy_prefers_fewer_spikes(folder: Path, tmp_path: Path, monkeypatch: 
     assert found.verdict.wins
 
 
+def test_fewest_spikes_within_the_tolerance_are_found_and_stored(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_objective(monkeypatch, lambda factor: 1 + max(0.0, factor - 1.1))
+    spec = dataclasses.replace(
+        QUICK, goal="energy", tolerance=0.05, optimizer="bounded", bounds=(0.8, 1.5), evaluations=16
+    )
+    found = search(load_converted(folder), tmp_path / "guided", spec)
+    assert found.winner.guidance["all"] == pytest.approx(1.15, abs=0.02)
+    assert found.verdict is not None
+    assert not found.verdict.wins  # 5 % worse in every row is no chance
+    within = dataclasses.replace(spec, tolerance=0.0)
+    found = search(load_converted(folder), tmp_path / "other", within)
+    assert found.winner.guidance["all"] == pytest.approx(1.1, abs=0.02)
+    assert found.stored is found.winner
+    assert found.winner.spikes < found.trials[0].spikes
+
+
+def test_steps_that_weigh_the_same_are_not_searched_apart(tmp_path: Path) -> None:
+    quick = CalibrationSpec(energy=0, states=28, positions=64, sampler_steps=3)
+    unet = convert(build_unet(), DDPMScheduler(), spec=SpikeSpec(segments=(0,), coding="rate"), calibration=quick).unet
+    converted = Converted(unet, DDPMScheduler(), "rate")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SearchError, match="by = step: expected radix or ternary coding"):
+        search(converted, tmp_path / "guided", dataclasses.replace(QUICK, by=("step",)))
+
+
 def test_a_factor_for_every_group_of_the_dimensions(folder: Path, tmp_path: Path) -> None:
     spec = dataclasses.replace(QUICK, by=("segment", "stage"), optimizer="direct", evaluations=4)
     found = search(load_converted(folder), tmp_path / "guided", spec)
