@@ -131,6 +131,7 @@ ELSEWHERE = {
     "convert-time": "time a2s convert --recipe fashion-mnist",
     "synchronous-step": "training-step",
     "folder-size": "the size of unet/",
+    "wheel-size": "python -m build",
     "ticks-2000": "a2s evaluate rate-ticks",
     "ticks-more-states": "assembled by hand, of a run that was cut off",
     "shape-32": "python benchmarks/shapes.py ddpm-cifar10-32",

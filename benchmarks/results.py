@@ -1,7 +1,8 @@
 """Remake the figures of docs/results.md: ``python -m benchmarks results --quick`` or ``--full``.
 
---full takes days on two CPU cores. --quick takes fewer states, steps and images, so its figures differ: it shows that
-every command runs. Both go on where they were cut off: a command whose result is there is not run again.
+--full takes many hours on two CPU cores. --quick takes fewer states, steps and images, minutes a row; so its figures
+differ, and it shows that every command runs. Both go on where they were cut off: a command whose result is there is not
+run again.
 """
 
 from __future__ import annotations

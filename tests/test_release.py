@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 
 import ann2snn_diffusion
+import calibration
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -15,5 +16,5 @@ def test_the_version_stands_in_one_place_and_is_told() -> None:
 
 
 def test_both_packages_say_that_they_are_typed() -> None:
-    assert (ROOT / "ann2snn_diffusion" / "py.typed").is_file()
-    assert (ROOT / "calibration" / "py.typed").is_file()
+    for package in (ann2snn_diffusion, calibration):
+        assert (Path(str(package.__file__)).parent / "py.typed").is_file()
