@@ -38,7 +38,10 @@ def results(
         known = ", ".join(row.name for row in ROWS)
         raise SystemExit(f"{', '.join(sorted(unknown))}: no such row; expected one of {known}.")
     folder = output or Path("runs") / ("results-quick" if quick else "results-full")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"{folder}: expected a folder, or a place for one: {error}.") from error
     report = [opening(quick)]
     for row in ROWS:
         if not names or row.name in names:
