@@ -7,9 +7,12 @@ Importing this package makes `SpikingUNet2DModel` known to diffusers pipelines. 
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from ann2snn_diffusion.evaluation.cost_tables import CostTable, cost_table
     from ann2snn_diffusion.evaluation.costs import Costs
     from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
@@ -111,6 +114,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("ann2snn-diffusion")
     for module, names in HOMES.items():
         if name in names:
             return getattr(import_module(module), name)

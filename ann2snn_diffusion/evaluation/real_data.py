@@ -90,8 +90,12 @@ def real_data(
     """A folder of images, or a published data set: its training split, with its test split as the floor.
 
     Args:
+        data: a folder of images, or the name of a data set.
         root: where data sets lie, or are downloaded to.
-        channels, size: of the images that the model draws.
+        network: gives the features.
+        channels: of the images that the model draws.
+        size: height and width of these images.
+        track: told of every stage and step.
 
     Raises:
         DataError, ImagesError: see `published_images` and `folder_images`.
