@@ -8,11 +8,12 @@ from pathlib import Path
 
 from diffusers import UNet2DModel
 
-from ann2snn_diffusion.common.atomic_output import REPORT_FILE, OutputError, new_file, refuse_existing_file
+from ann2snn_diffusion.common.atomic_output import REPORT_FILE, new_file, refuse_existing_file
 from ann2snn_diffusion.common.digest import digest
 from ann2snn_diffusion.common.errors import A2SError
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.reservation import reserved
+from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.diffusion.denoising import Denoising, DenoisingSpec, follow
 from ann2snn_diffusion.diffusion.sampling import SamplingError
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
@@ -104,7 +105,8 @@ def report_to_file(
         force: replace the file if it exists.
 
     Raises:
-        OutputError: the file exists already, has another ending, or cannot be written.
+        OutputError: the file exists already, or cannot be written.
+        SpecError: its name has another ending.
         RecordError: ``evaluation`` is no such folder.
         ReportError: it is of another network.
     """
@@ -121,10 +123,9 @@ def refuse_report_file(output: Path, force: bool) -> None:
     """Check the file of a report before any work is done.
 
     Raises:
-        OutputError: see `report_to_file`.
+        OutputError, SpecError: see `report_to_file`.
     """
-    if output.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"output = {output}: expected a name that ends in {' or '.join(SUFFIXES)}.")
+    require(output.suffix.lower() in SUFFIXES, "output", output, f"a name that ends in {' or '.join(SUFFIXES)}")
     refuse_existing_file(output, force)
 
 

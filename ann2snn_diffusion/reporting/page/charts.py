@@ -16,7 +16,7 @@ from ann2snn_diffusion.reporting.costs_table import joules
 
 LEFT = 64
 """For the labels of the vertical axis."""
-WIDTH = 860
+WIDTH = 920
 """Of what lies beside it, unless columns would become too narrow or too wide."""
 NARROWEST, WIDEST = 5.0, 24.0
 HIGH = 200
@@ -151,7 +151,7 @@ def error_chart(strata: Sequence[NoiseStratum]) -> ErrorChart:
         width=LEFT + WIDTH,
         path=f"M{LEFT} {height(errors[0]):.1f}{''.join(steps)}H{LEFT + WIDTH}",
         columns=tuple(Stretch(LEFT + pitch * number, pitch, title) for number, title in enumerate(titles)),
-        marks=tuple(Mark(height(10.0**power), f"{10.0**power:g}") for power in range(low, high + 1)),
+        marks=tuple(Mark(height(10.0**power), f"{10.0**power:.{max(0, -power)}f}") for power in range(low, high + 1)),
         starts=tuple(Mark(LEFT + pitch * number, f"{one.start}") for number, one in enumerate(strata)),
     )
 

@@ -38,7 +38,7 @@ def slides(denoising: Mapping[str, Denoising]) -> Slides | None:
     if ANN in denoising:
         difference = shown[SNN] - shown[ANN]
         gain = _gain(difference)
-        shown[f"difference × {gain}"] = (0.5 + gain * difference / 2).clamp(0, 1)
+        shown[f"difference\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{gain}"] = (0.5 + gain * difference / 2).clamp(0, 1)
         told = [f"; difference {one.square().mean().sqrt().item():.4f}" for one in difference]
     timesteps = denoising[SNN].diffusion_timesteps
     labels = [f"step {number} of {len(timesteps)}, diffusion timestep {one}" for number, one in enumerate(timesteps, 1)]

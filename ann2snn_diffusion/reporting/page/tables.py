@@ -121,4 +121,4 @@ def _word(text: str) -> TableCell:
 
 
 def _number(value: float | None, spec: str) -> TableCell:
-    return TableCell(NOTHING) if value is None else TableCell(format(value, spec), value)
+    return TableCell(NOTHING) if value is None else TableCell(format(value, spec).replace("%", " %"), value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,9 @@ FIGURES = {
     "energy_share_memory": "and memory traffic",
 }
 """What figures of the provenance are called; others keep their names."""
+
+MANY = 1000
+"""From which on figures have no decimals."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,11 @@ def setting_text(value: Any) -> str:
     return ", ".join(map(setting_text, value)) if isinstance(value, list) else str(value)
 
 
-def percent(share: float) -> str:
-    """A share in percent, with three digits."""
-    return f"{100 * share:.{max(0, 3 - len(f'{100 * share:.0f}'))}f} %" if share < 10 else f"{100 * share:,.0f} %"
+def percent(share: float, digits: int = 3) -> str:
+    """A share in percent; the space before the sign does not break."""
+    value = 100 * share
+    places = max(0, digits - 1 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:,.{places}f}\N{NO-BREAK SPACE}%"
 
 
 def _energy(report: Report) -> Card:
@@ -94,9 +100,9 @@ def _energy(report: Report) -> Card:
     shares = (energy.share, energy.share_all, energy.share_memory)
     share, of_all, with_memory = (percent(one) if one == one else NOTHING for one in shares)
     return Card(
-        "Energy", share,
-        f"Of what its ANN's layers spend on multiplying and adding, the spiking layers spend {share}: a spike only "
-        f"adds. With element-wise work it is {of_all}, with memory traffic too {with_memory}.",
+        "Energy, share of the ANN's", share,
+        f"Its layers spend {share} of what the ANN's layers spend, because a spike adds where the ANN multiplies. With "
+        f"element-wise work it is {of_all}, with memory traffic as well {with_memory}.",
         f"{ENERGY_NOTE}; {DEFAULT.name}",
     )  # fmt: skip
 
@@ -105,7 +111,7 @@ def _error(error: float, within: float | None) -> Card:
     around = "" if within is None else f"95 %: {interval((max(0.0, error - within), error + within), '.5f')}"
     return Card(
         "Relative ε error", f"{error:.2g}" if error < 1e-4 else f"{error:.5f}",
-        f"The noise that it predicts differs from its ANN's prediction by {100 * error:.2g} % of that prediction's "
+        f"The noise that it predicts differs from what its ANN predicts by {percent(error, 2)} of that prediction's "
         "power, averaged over all noise levels.",
         around,
     )  # fmt: skip
@@ -118,7 +124,9 @@ def _figures(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) 
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.4g}" if _is_number(value) else NOTHING
+    if not _is_number(value):
+        return NOTHING
+    return f"{value:,.0f}" if abs(value) >= MANY or isinstance(value, int) else f"{value:#.4g}"
 
 
 def _is_number(value: Any) -> bool:
