@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -26,13 +27,14 @@ def html_of(report: Report) -> str:
     )  # fmt: skip
     pages.filters["setting"] = words.setting_text
     strata = () if report.fidelity is None else report.fidelity.strata
+    told = strata and all(math.isfinite(stratum.epsilon_error) for stratum in strata)
     distribution = None if report.evaluation is None else report.evaluation.distribution
     return pages.get_template("page.html").render(
         report=report,
         cards=words.cards(report),
         samples=_samples(report),
         slides=slides(report.denoising),
-        errors=charts.error_chart(strata) if strata else None,
+        errors=charts.error_chart(strata) if told else None,
         energies=charts.energy_chart(report.costs),
         spikes=charts.spikes_chart(report.costs),
         energy_table=tables.energy_table(report),

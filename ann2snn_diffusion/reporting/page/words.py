@@ -70,8 +70,8 @@ def steps(provenance: tuple[Entry, ...]) -> list[Step]:
     """What every command did, in order."""
     return [
         Step(
-            entry["command"], _figures(entry.get("before"), entry.get("after")), entry["settings"],
-            ", ".join(f"{name} {version}" for name, version in (entry.get("versions") or {}).items()),
+            entry["command"], _figures(_mapping(entry, "before"), _mapping(entry, "after")), entry["settings"],
+            ", ".join(f"{name} {version}" for name, version in _mapping(entry, "versions").items()),
         )
         for entry in provenance
     ]  # fmt: skip
@@ -117,8 +117,13 @@ def _error(error: float, within: float | None) -> Card:
     )  # fmt: skip
 
 
-def _figures(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> tuple[tuple[str, str, str], ...]:
-    old, new = before or {}, after or {}
+def _mapping(entry: Entry, name: str) -> Mapping[str, Any]:
+    """What an entry has under ``name``; nothing where that was not measured, or is no table."""
+    found = entry.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _figures(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
     names = [name for name in dict.fromkeys((*old, *new)) if _is_number(old.get(name, new.get(name)))]
     return tuple((FIGURES.get(name, name), _shown(old.get(name)), _shown(new.get(name))) for name in names)
 

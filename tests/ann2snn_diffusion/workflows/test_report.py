@@ -124,7 +124,7 @@ def test_a_report_from_before_there_were_strata_leaves_them_out(folder: Path, tm
     DDPMPipeline(pipeline.unet, pipeline.scheduler).save_pretrained(tmp_path / "early")  # pyright: ignore[reportArgumentType]
     (tmp_path / "early" / "conversion_report.json").write_text(json.dumps(kept | {"calibration": {"states": 28}}))
     _, page = page_of(load_converted(tmp_path / "early"), tmp_path)
-    assert "The error by noise level is left out: this folder's report is from before it was kept." in left_out(page)
+    assert "The error by noise level is left out: this folder does not tell it." in left_out(page)
     assert "1. a2s convert" in page
 
 
