@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
     from ann2snn_diffusion.evaluation.figures import Evaluation
     from ann2snn_diffusion.evaluation.real_data import RealData, bundled_data, real_data
+    from ann2snn_diffusion.evaluation.records import read_evaluation
     from ann2snn_diffusion.evaluation.spec import EvaluationSpec
     from ann2snn_diffusion.models.loading import Converted, Source, load_converted, load_source
     from ann2snn_diffusion.models.pipeline import UNetPipeline
+    from ann2snn_diffusion.reporting.page.report import Report
     from ann2snn_diffusion.search.result import Search
     from ann2snn_diffusion.search.spec import SearchSpec
     from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.workflows.evaluate import evaluate, evaluate_to_folder
     from ann2snn_diffusion.workflows.finetune import Finetuning, finetune, finetune_to_folder
     from ann2snn_diffusion.workflows.inspect import inspect, inspect_to_folder
+    from ann2snn_diffusion.workflows.report import report, report_to_file
     from ann2snn_diffusion.workflows.result_folder import Writing
     from ann2snn_diffusion.workflows.search_thresholds import search_thresholds, search_thresholds_to_folder
 
@@ -44,9 +47,11 @@ HOMES = {
     "ann2snn_diffusion.evaluation.fidelity": ("FidelitySpec",),
     "ann2snn_diffusion.evaluation.figures": ("Evaluation",),
     "ann2snn_diffusion.evaluation.real_data": ("RealData", "bundled_data", "real_data"),
+    "ann2snn_diffusion.evaluation.records": ("read_evaluation",),
     "ann2snn_diffusion.evaluation.spec": ("EvaluationSpec",),
     "ann2snn_diffusion.models.loading": ("Converted", "Source", "load_converted", "load_source"),
     "ann2snn_diffusion.models.pipeline": ("UNetPipeline",),
+    "ann2snn_diffusion.reporting.page.report": ("Report",),
     "ann2snn_diffusion.search.result": ("Search",),
     "ann2snn_diffusion.search.spec": ("SearchSpec",),
     "ann2snn_diffusion.spiking.calibration_spec": ("CalibrationSpec",),
@@ -61,6 +66,7 @@ HOMES = {
     "ann2snn_diffusion.workflows.evaluate": ("evaluate", "evaluate_to_folder"),
     "ann2snn_diffusion.workflows.finetune": ("Finetuning", "finetune", "finetune_to_folder"),
     "ann2snn_diffusion.workflows.inspect": ("inspect", "inspect_to_folder"),
+    "ann2snn_diffusion.workflows.report": ("report", "report_to_file"),
     "ann2snn_diffusion.workflows.result_folder": ("Writing",),
     "ann2snn_diffusion.workflows.search_thresholds": ("search_thresholds", "search_thresholds_to_folder"),
     # A pipeline loads a class of another package only where that package names the base class that it knows.
@@ -79,6 +85,7 @@ __all__ = [
     "Finetuning",
     "Lesson",
     "RealData",
+    "Report",
     "Search",
     "SearchSpec",
     "Site",
@@ -105,7 +112,10 @@ __all__ = [
     "inspect_to_folder",
     "load_converted",
     "load_source",
+    "read_evaluation",
     "real_data",
+    "report",
+    "report_to_file",
     "search_thresholds",
     "search_thresholds_to_folder",
     "spiking_synapse",

@@ -14,6 +14,7 @@ from ann2snn_diffusion.cli.evaluate import evaluate
 from ann2snn_diffusion.cli.finetune import finetune
 from ann2snn_diffusion.cli.frame import framed
 from ann2snn_diffusion.cli.inspect import inspect
+from ann2snn_diffusion.cli.report import report
 from ann2snn_diffusion.cli.sample import sample
 from ann2snn_diffusion.cli.search_thresholds import search_thresholds
 
@@ -30,6 +31,7 @@ app.command()(command(search_thresholds))
 app.command()(command(sample))
 app.command()(command(evaluate))
 app.command()(command(inspect))
+app.command()(command(report))
 
 
 @app.callback()

@@ -34,6 +34,8 @@ class SiteSpikes:
     """Spikes per neuron, in each noise stratum."""
     trains: tuple[float, ...]
     """Share of neurons that fire 0, 1, … spikes."""
+    operations: float
+    """Of the synapses that its spikes reach, if all inputs were dense; where several sites drive one, equal parts."""
 
     @property
     def spikes_per_neuron(self) -> float:
@@ -138,7 +140,10 @@ def costs_of(
         sampler_steps: forward passes behind an image.
     """
     stratum, weights = stratum_of(diffusion_timesteps, bounds), state_weights(diffusion_timesteps, bounds)
-    sites = tuple(_site(name, one, counts, stratum, weights) for name, one in layout.populations.items())
+    driven: Counter[str] = Counter()
+    for synapse in layout.synapses:
+        driven.update({site: synapse.operations / len(synapse.fan_out) for site in synapse.fan_out})
+    sites = tuple(_site(name, one, counts, stratum, weights, driven[name]) for name, one in layout.populations.items())
     spikes = {site.name: site.neurons * site.spikes_per_neuron for site in sites}
     drives = Counter(site for synapse in layout.synapses for site in synapse.fan_out)
     synapses = []
@@ -160,7 +165,9 @@ def _effective(synapse: Synapse, found: Tensor | None, weights: Tensor) -> float
     return float(synapse.operations) if found is None else (weights @ found).item()
 
 
-def _site(name: str, population: Population, counts: Counts, stratum: Tensor, weights: Tensor) -> SiteSpikes:
+def _site(
+    name: str, population: Population, counts: Counts, stratum: Tensor, weights: Tensor, operations: float
+) -> SiteSpikes:
     size, spikes = population.size, counts.spikes[name]
     of_state = spikes.sum(0) / size
     by_stratum = [of_state[stratum == index].mean().item() for index in range(int(stratum.max()) + 1)]
@@ -171,6 +178,7 @@ def _site(name: str, population: Population, counts: Counts, stratum: Tensor, we
         by_time_step=tuple((spikes @ weights / size).tolist()),
         by_stratum=tuple(by_stratum),
         trains=tuple((weights @ counts.trains[name] / size).tolist()),
+        operations=operations,
     )
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "sample": ["sample", "snn", "-o", "out.png", "-n", "1", "--steps", "1"],
     "evaluate": ["evaluate", "snn", "-o", "out", "-n", "1", "--steps", "1", "--plots", "plots"],
     "inspect": ["inspect", "snn", "--plots", "plots"],
+    "report": ["report", "snn", "-o", "out.html"],
 }  # fmt: skip
 
 

@@ -51,6 +51,15 @@ def test_shares_are_the_sums_over_synapses_by_hand(unet: UNet2DModel) -> None:
     assert costs.energy("int8").share == pytest.approx((0.03 * accumulates + 0.23 * analog) / (0.23 * dense))
 
 
+def test_every_operation_that_spikes_drive_is_of_a_site(unet: UNet2DModel) -> None:
+    costs, _ = counted(unet)
+    driven = [one.operations for one in costs.synapses if one.driven_by == "spikes"]
+    assert sum(site.operations for site in costs.sites) == pytest.approx(sum(driven))
+    tokens = next(site for site in costs.sites if site.name.endswith(".tokens"))
+    projections = [one for one in costs.synapses if one.name.startswith(tokens.name.split(".processor")[0] + ".to_")]
+    assert tokens.operations == sum(one.operations for one in projections if not one.name.endswith("to_out.0"))
+
+
 def test_layers_and_element_wise_work_add_up_to_the_whole(unet: UNet2DModel) -> None:
     costs, _ = counted(unet, coding="rate", schedule="synchronous")
     table, whole = TABLES["horowitz-45nm"], costs.energy()

@@ -14,7 +14,7 @@ CONV = SynapseReport(
     multiply_accumulates=0, accumulates=2000, spikes=40, neurons=20, membrane_updates=80, charges=20,
     offset_multiply_accumulates=0, offset_accumulates=50, inputs=20, weights=500, outputs=50,
 )  # fmt: skip
-SITE = SiteSpikes("conv.neuron", 20, 4, (1.0, 0.5, 0.3, 0.2), (2.0,), (0.1, 0.2, 0.4, 0.2, 0.1))
+SITE = SiteSpikes("conv.neuron", 20, 4, (1.0, 0.5, 0.3, 0.2), (2.0,), (0.1, 0.2, 0.4, 0.2, 0.1), 1000)
 COSTS = Costs((SITE,), (CONV,), (), 1, 100, 25, (0,), {})
 
 
