@@ -41,7 +41,7 @@ TOLERANCE = 0.02
 """Of the energy, beyond which the price of a spike is corrected."""
 CORRECTIONS = 2
 """Of the price, at the most."""
-PROBED_VALUES, MOST_ROWS, LEAST_ROWS = 1 << 24, 512, 64
+PROBED_VALUES, MOST_ROWS, LEAST_ROWS = 1 << 24, 256, 64
 """Values that the price is found from: of all watched channels and noise segments together, and of each."""
 HELD_FOR_GRADIENTS = 4
 """Times what a forward pass holds, in a backward pass."""
