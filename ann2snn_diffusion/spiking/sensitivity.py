@@ -24,8 +24,7 @@ from calibration.observe import sample_of, stacked, visiting
 from calibration.rate_distortion import Sample
 
 WATCHED = 32
-"""Channels of a site, spread evenly, whose values are kept: many of each, for scale and offset are fitted to them, and
-of few values spend less than of all."""
+"""Channels of a site, spread evenly, whose values are kept."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,41 @@ def measure_sensitivity(
     return Sensitivity(gain, {name: stacked(parts) for name, parts in values.items()}, watched, power)
 
 
+@torch.no_grad()
+def passing_values(
+    unet: SpikingUNet2DModel,
+    batch: Batch,
+    rows: int,
+    generator: torch.Generator,
+    at_a_time: int,
+    advance: Advance = idle,
+) -> dict[str, Tensor]:
+    """By site, values that pass its watched channels in the ANN, of every noise segment: [K, N, W].
+
+    Args:
+        batch, rows, at_a_time, advance: as in `measure_sensitivity`.
+
+    Raises:
+        SpecError: a noise segment without a state.
+    """
+    states, diffusion_timesteps, labels = batch
+    segment, segments, neurons = segments_of(unet, diffusion_timesteps), len(unet.spec.segments), unet.neurons()
+    watched = {name: _spread(neuron.threshold) for name, neuron in neurons.items()}
+    values: dict[str, list[Sample]] = {name: [] for name in neurons}
+    for index in range(segments):
+        mine = (segment == index).nonzero()[:, 0]
+        visits = _Visits(generator, watched, defaultdict(list), {})
+        for part in mine.split(at_a_time):
+            share = -(-rows * len(part) // len(mine))
+            sites = [(neuron, partial(visits.sample, name, neuron.dim, share)) for name, neuron in neurons.items()]
+            with analog(unet), visiting(after=sites):
+                unet(states[part], diffusion_timesteps[part], None if labels is None else labels[part])
+        for name, parts in visits.samples.items():
+            values[name].append(_together(parts))
+        advance()
+    return {name: stacked(parts).rows for name, parts in values.items()}
+
+
 def _spread(threshold: Tensor) -> Tensor:
     """Watched channels of a site with thresholds [K, C]."""
     channels = threshold.shape[1]
@@ -106,11 +140,14 @@ class _Visits:
     squares: dict[str, Tensor]
     """Σ over positions of (∂(z·ε) / ∂x_c)², [C]."""
 
-    def keep(self, name: str, dim: int, rows: int, value: Tensor, output: Tensor) -> Tensor:
-        """Sample what passes a site, and see to it that its slope is added when that comes back."""
-        del value
+    def sample(self, name: str, dim: int, rows: int, _value: Tensor, output: Tensor) -> None:
+        """Sample what passes a site."""
         some = output.detach().index_select(dim, self.watched[name])
         self.samples[name].append(sample_of(some, dim, rows, self.generator))
+
+    def keep(self, name: str, dim: int, rows: int, value: Tensor, output: Tensor) -> Tensor:
+        """Sample what passes a site, and see to it that its slope is added when that comes back."""
+        self.sample(name, dim, rows, value, output)
         # A tensor of its own: what passes a site may go elsewhere too, and only the site's synapses count.
         passing = output.view_as(output)
         passing.register_hook(partial(self._add, name, dim))

@@ -72,8 +72,9 @@ class Plan:
     Attributes:
         widths: share of the diffusion timesteps in each noise segment, [K].
         importance: by site, I, [K, C].
-        values: by site, what passes in the ANN in W of its channels.
-        watched: by site, which these are, int64 [W].
+        values: by site, what passes in the ANN in W of its channels; what scale and offset are fitted to.
+        others: likewise, of other states, [K, N, W]; what they spend. On what they are fitted to they spend less.
+        watched: by site, which channels these are, int64 [W].
         levels: by site, with the spikes of each level.
     """
 
@@ -81,6 +82,7 @@ class Plan:
     widths: Tensor
     importance: dict[str, Tensor]
     values: Mapping[str, Sample]
+    others: Mapping[str, Tensor]
     watched: Mapping[str, Tensor]
     levels: dict[str, Levels]
 
@@ -90,7 +92,7 @@ class Plan:
         for name, price in self.prices.of_spike.items():
             values, levels, importance = self.values[name], self.levels[name], self.importance[name]
             scale, offset = least_cost(values, importance[:, self.watched[name]], multiplier * price, levels)
-            _, spikes = represent(values.rows, scale, offset, levels)
+            _, spikes = represent(self.others[name], scale, offset, levels)
             spent += price * importance.shape[1] * (self.widths.to(spikes) @ spikes).mean().item()
         return spent
 
@@ -119,10 +121,18 @@ class Plan:
         return least_cost(stacked(samples), self.importance[site], price, self.levels[site])
 
 
-def plan_of(unet: SpikingUNet2DModel, sensitivity: Sensitivity, prices: Prices, widths: Tensor, worth: Tensor) -> Plan:
+def plan_of(
+    unet: SpikingUNet2DModel,
+    sensitivity: Sensitivity,
+    others: Mapping[str, Tensor],
+    prices: Prices,
+    widths: Tensor,
+    worth: Tensor,
+) -> Plan:
     """The plan for a network.
 
     Args:
+        others: see `Plan`.
         widths: share of the diffusion timesteps in each noise segment, [K].
         worth: w, what an error of ε in each noise segment counts, [K].
     """
@@ -131,7 +141,7 @@ def plan_of(unet: SpikingUNet2DModel, sensitivity: Sensitivity, prices: Prices, 
         power = gain.shape[1] * sensitivity.values[name].rows.var(1, unbiased=False).mean(1, keepdim=True)
         importance[name] = (worth / sensitivity.power).to(gain)[:, None] * gain + FLOOR / power.clamp(min=1e-12)
     levels = {name: levels_of(neuron) for name, neuron in unet.neurons().items()}
-    return Plan(prices, widths, importance, sensitivity.values, sensitivity.watched, levels)
+    return Plan(prices, widths, importance, sensitivity.values, others, sensitivity.watched, levels)
 
 
 def levels_of(neuron: SpikingNeuron) -> Levels:

@@ -1,7 +1,7 @@
 """Conversion at an energy: the network of least error that spends a given share of its ANN's energy.
 
 One backward pass tells what ε feels of each site; its values, solved at a price of a spike, tell what that price would
-spend; one calibration pass at the price that fits makes the network; its spikes are counted on states that it never
+spend on other states; one calibration pass at the price that fits makes the network; its spikes are counted on states that it never
 saw, and where they miss the budget the price is corrected.
 """
 
@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ann2snn_diffusion.common.heap import give_back
 from ann2snn_diffusion.common.progress import Track
@@ -28,7 +29,7 @@ from ann2snn_diffusion.evaluation.spike_count import count_spikes
 from ann2snn_diffusion.spiking.ann_outputs import SeenStates, seen_states
 from ann2snn_diffusion.spiking.calibrate import calibrate
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
-from ann2snn_diffusion.spiking.sensitivity import WATCHED, Sensitivity, measure_sensitivity
+from ann2snn_diffusion.spiking.sensitivity import WATCHED, Sensitivity, measure_sensitivity, passing_values
 from ann2snn_diffusion.spiking.spike_prices import Plan, plan_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.calibration_states import enough_states
@@ -96,8 +97,9 @@ def record(
     drawn = draw(count + more)
     seen, held_out = drawn.part(slice(0, count)), drawn.part(slice(count, count + more))
     sensitivity = _sensitivity(network, seen.part(slice(0, min(count, MOST_PROBED))), calibration.seed, track)
+    others = _others(network, held_out.part(slice(0, MOST_PROBED)), calibration.seed, track)
     worth = image_error_weights(scheduler, bounds).to(network.device)
-    plan = plan_of(network, sensitivity, prices, widths, worth)
+    plan = plan_of(network, sensitivity, others, prices, widths, worth)
     give_back()
     return Recording(make, layout, plan, seen_by(network, seen, calibration, track), held_out)
 
@@ -113,9 +115,19 @@ def seen_by(unet: SpikingUNet2DModel, states: NoisyStates, calibration: Calibrat
 def _sensitivity(unet: SpikingUNet2DModel, states: NoisyStates, seed: int, track: Track) -> Sensitivity:
     advance, at_once = track("sites' sensitivity", len(unet.spec.segments)), images_at_once(unet, HELD_FOR_GRADIENTS)
     batch, generator, channels = states.arguments(), stream("sensitivity", seed), states.states.shape[1]
+    return measure_sensitivity(unet, batch, _probed_rows(unet), generator, at_once, advance, channels)
+
+
+def _others(unet: SpikingUNet2DModel, states: NoisyStates, seed: int, track: Track) -> dict[str, Tensor]:
+    advance, at_once = track("sites' values", len(unet.spec.segments)), images_at_once(unet)
+    return passing_values(
+        unet, states.arguments(), _probed_rows(unet), stream("sensitivity", seed, 1), at_once, advance
+    )
+
+
+def _probed_rows(unet: SpikingUNet2DModel) -> int:
     rows = PROBED_VALUES // (WATCHED * len(unet.neurons()) * len(unet.spec.segments))
-    rows = max(LEAST_ROWS, min(MOST_ROWS, rows))
-    return measure_sensitivity(unet, batch, rows, generator, at_once, advance, channels)
+    return max(LEAST_ROWS, min(MOST_ROWS, rows))
 
 
 def calibrated_to(

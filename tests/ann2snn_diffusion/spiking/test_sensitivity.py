@@ -5,7 +5,7 @@ import torch
 from diffusers import UNet2DModel
 
 from ann2snn_diffusion.common.specs import SpecError
-from ann2snn_diffusion.spiking.sensitivity import WATCHED, measure_sensitivity
+from ann2snn_diffusion.spiking.sensitivity import WATCHED, measure_sensitivity, passing_values
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.observe import visiting
@@ -62,6 +62,14 @@ def test_values_are_those_that_pass_in_the_ann(snn: SpikingUNet2DModel, states: 
     for sample in found.values.values():
         assert (sample.rows >= sample.low[:, None]).all()
         assert (sample.rows <= sample.high[:, None]).all()
+
+
+def test_the_same_values_pass_without_a_way_back(snn: SpikingUNet2DModel, states: torch.Tensor) -> None:
+    batch = states, torch.tensor([0, 100, 200, 400, 500, 600]), None
+    found = measure_sensitivity(snn, batch, 10_000, torch.Generator(), 32).values
+    passing = passing_values(snn, batch, 10_000, torch.Generator(), 32)
+    for name, sample in found.items():
+        torch.testing.assert_close(passing[name].sort(1).values, sample.rows.sort(1).values)
 
 
 def test_of_a_wide_site_channels_from_end_to_end_are_watched(make_unet: Callable[..., UNet2DModel]) -> None:
