@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.search.result import Search
     from ann2snn_diffusion.search.spec import SearchSpec
     from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+    from ann2snn_diffusion.spiking.decoding import activation_of_spikes
     from ann2snn_diffusion.spiking.folding import fold
     from ann2snn_diffusion.spiking.rules import Site, spiking_synapse, to_spiking
     from ann2snn_diffusion.spiking.spec import SpikeSpec
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.training.spec import TrainingSpec
     from ann2snn_diffusion.workflows.convert import Conversion, convert, convert_source, convert_to_folder
     from ann2snn_diffusion.workflows.evaluate import evaluate, evaluate_to_folder
+    from ann2snn_diffusion.workflows.export import export, export_to_file
     from ann2snn_diffusion.workflows.finetune import Finetuning, finetune, finetune_to_folder
     from ann2snn_diffusion.workflows.inspect import inspect, inspect_to_folder
     from ann2snn_diffusion.workflows.result_folder import Writing
@@ -47,6 +49,7 @@ HOMES = {
     "ann2snn_diffusion.search.result": ("Search",),
     "ann2snn_diffusion.search.spec": ("SearchSpec",),
     "ann2snn_diffusion.spiking.calibration_spec": ("CalibrationSpec",),
+    "ann2snn_diffusion.spiking.decoding": ("activation_of_spikes",),
     "ann2snn_diffusion.spiking.folding": ("fold",),
     "ann2snn_diffusion.spiking.rules": ("Site", "spiking_synapse", "to_spiking"),
     "ann2snn_diffusion.spiking.spec": ("SpikeSpec",),
@@ -56,6 +59,7 @@ HOMES = {
     "ann2snn_diffusion.training.spec": ("TrainingSpec",),
     "ann2snn_diffusion.workflows.convert": ("Conversion", "convert", "convert_source", "convert_to_folder"),
     "ann2snn_diffusion.workflows.evaluate": ("evaluate", "evaluate_to_folder"),
+    "ann2snn_diffusion.workflows.export": ("export", "export_to_file"),
     "ann2snn_diffusion.workflows.finetune": ("Finetuning", "finetune", "finetune_to_folder"),
     "ann2snn_diffusion.workflows.inspect": ("inspect", "inspect_to_folder"),
     "ann2snn_diffusion.workflows.result_folder": ("Writing",),
@@ -87,6 +91,7 @@ __all__ = [
     "UNetPipeline",
     "Writing",
     "accelerator_for",
+    "activation_of_spikes",
     "analog",
     "bundled_data",
     "convert",
@@ -95,6 +100,8 @@ __all__ = [
     "cost_table",
     "evaluate",
     "evaluate_to_folder",
+    "export",
+    "export_to_file",
     "finetune",
     "finetune_to_folder",
     "fold",
