@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -157,16 +158,21 @@ def _check_trains(file: Path, sites: dict[str, dict[str, Tensor]], network: Spik
 
 def _metadata(converted: Converted, network: SpikingUNet2DModel, states: NoisyStates, spikes: bool) -> dict[str, Any]:
     """What is known of a program, JSON-ready."""
-    spec = network.spec.to_dict()
+    spec, scheduler = network.spec.to_dict(), cast(Any, converted.scheduler)
     inputs = {
         name: {"shape": [BATCH, *tensor.shape[1:]], "dtype": str(tensor.dtype).removeprefix("torch.")}
         for name, tensor in given(states.arguments()).items()
     }
-    made_by = {"package": "ann2snn-diffusion", **{name: version(name) for name in ("ann2snn-diffusion", "torch")}}
-    told = {"made_by": made_by, "source": converted.name, "revision": converted.revision}
-    told |= {name: spec[name] for name in ("time_steps", "coding", "schedule", "segments", "guidance")}
-    told |= {"inputs": inputs, "largest_batch": largest_batch(network)}
-    told["predicts"] = prediction_type(converted.scheduler)
+    told = {
+        "made_by": {name: version(name) for name in ("ann2snn-diffusion", "torch")},
+        "source": converted.name,
+        "revision": converted.revision,
+        **{name: spec[name] for name in ("time_steps", "coding", "schedule", "segments", "guidance")},
+        "inputs": inputs,
+        "largest_batch": largest_batch(network),
+        "predicts": prediction_type(scheduler),
+        "scheduler": json.loads(scheduler.to_json_string()),
+    }
     return told | ({"sites": _sites(network)} if spikes else {})
 
 
