@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.search.result import Search
     from ann2snn_diffusion.search.spec import SearchSpec
     from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+    from ann2snn_diffusion.spiking.decoding import activation_of_spikes
     from ann2snn_diffusion.spiking.folding import fold
     from ann2snn_diffusion.spiking.rules import Site, spiking_synapse, to_spiking
     from ann2snn_diffusion.spiking.spec import SpikeSpec
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.training.spec import TrainingSpec
     from ann2snn_diffusion.workflows.convert import Conversion, convert, convert_source, convert_to_folder
     from ann2snn_diffusion.workflows.evaluate import evaluate, evaluate_to_folder
+    from ann2snn_diffusion.workflows.export import export, export_to_file
     from ann2snn_diffusion.workflows.finetune import Finetuning, finetune, finetune_to_folder
     from ann2snn_diffusion.workflows.inspect import inspect, inspect_to_folder
     from ann2snn_diffusion.workflows.report import report, report_to_file
@@ -55,6 +57,7 @@ HOMES = {
     "ann2snn_diffusion.search.result": ("Search",),
     "ann2snn_diffusion.search.spec": ("SearchSpec",),
     "ann2snn_diffusion.spiking.calibration_spec": ("CalibrationSpec",),
+    "ann2snn_diffusion.spiking.decoding": ("activation_of_spikes",),
     "ann2snn_diffusion.spiking.folding": ("fold",),
     "ann2snn_diffusion.spiking.rules": ("Site", "spiking_synapse", "to_spiking"),
     "ann2snn_diffusion.spiking.spec": ("SpikeSpec",),
@@ -64,6 +67,7 @@ HOMES = {
     "ann2snn_diffusion.training.spec": ("TrainingSpec",),
     "ann2snn_diffusion.workflows.convert": ("Conversion", "convert", "convert_source", "convert_to_folder"),
     "ann2snn_diffusion.workflows.evaluate": ("evaluate", "evaluate_to_folder"),
+    "ann2snn_diffusion.workflows.export": ("export", "export_to_file"),
     "ann2snn_diffusion.workflows.finetune": ("Finetuning", "finetune", "finetune_to_folder"),
     "ann2snn_diffusion.workflows.inspect": ("inspect", "inspect_to_folder"),
     "ann2snn_diffusion.workflows.report": ("report", "report_to_file"),
@@ -97,6 +101,7 @@ __all__ = [
     "UNetPipeline",
     "Writing",
     "accelerator_for",
+    "activation_of_spikes",
     "analog",
     "bundled_data",
     "convert",
@@ -105,6 +110,8 @@ __all__ = [
     "cost_table",
     "evaluate",
     "evaluate_to_folder",
+    "export",
+    "export_to_file",
     "finetune",
     "finetune_to_folder",
     "fold",

@@ -11,6 +11,7 @@ import typer
 from ann2snn_diffusion.cli.command_from_specs import command
 from ann2snn_diffusion.cli.convert import convert
 from ann2snn_diffusion.cli.evaluate import evaluate
+from ann2snn_diffusion.cli.export import export
 from ann2snn_diffusion.cli.finetune import finetune
 from ann2snn_diffusion.cli.frame import framed
 from ann2snn_diffusion.cli.inspect import inspect
@@ -32,6 +33,7 @@ app.command()(command(sample))
 app.command()(command(evaluate))
 app.command()(command(inspect))
 app.command()(command(report))
+app.command()(command(export))
 
 
 @app.callback()

@@ -110,6 +110,17 @@ class SpikingNeuron(nn.Module):
         increments = arrivals(self._by_tick(charge)) / self.spec.time_steps
         return spike_train_of_increments(increments, self.leak, self._guided(value))
 
+    def handed_on(self, spikes: Tensor, value: Tensor) -> Tensor:
+        """What the spike trains [n·T, B, …] of `spikes` sum to, as the neuron hands it on, shaped as ``value``."""
+        unit, offset = self.levels(value)
+        if self.leak is None:
+            return torch.addcmul(offset, self.weighted_sum(spikes), unit)
+        weights = torch.tensor(self.weights).to(spikes) if self.amplitudes is None else self.amplitudes
+        ticks, amplified = current().ticks, spikes * weights.view(-1, *[1] * (value.ndim))
+        so_far = amplified.unflatten(0, (ticks, -1)).sum(1).cumsum(0)
+        share = (ticks / torch.arange(1, ticks + 1)).to(so_far).view(-1, *[1] * (value.ndim))
+        return torch.addcmul(self._by_tick(offset), so_far * share, self._by_tick(unit)).flatten(0, 1)
+
     def levels_with_one_train(self, value: Tensor) -> Tensor | None:
         """Σ_t W_t·s_t [B, …] in units of a neuron that fires one train for each of them; None of any other.
 
