@@ -18,7 +18,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.heap import give_back
 from ann2snn_diffusion.common.progress import Track
 from ann2snn_diffusion.common.random_streams import stream
-from ann2snn_diffusion.diffusion.memory import images_at_once
+from ann2snn_diffusion.diffusion.memory import fewer_if_large, images_at_once
 from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noising import image_error_weights
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates, any_state
@@ -47,7 +47,7 @@ PROBED_VALUES, MOST_ROWS, LEAST_ROWS = 1 << 24, 256, 64
 HELD_FOR_GRADIENTS = 4
 """Times what a forward pass holds, in a backward pass."""
 MOST_PROBED = 44
-"""States of the backward pass."""
+"""States of the backward pass, and others that tell what a price spends; fewer where they are large."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,9 @@ def record(
     more = max(count // COUNTED_SHARE, min(count, COUNTED_EACH * segments), segments)
     drawn = draw(count + more)
     seen, held_out = drawn.part(slice(0, count)), drawn.part(slice(count, count + more))
-    sensitivity = _sensitivity(network, seen.part(slice(0, min(count, MOST_PROBED))), calibration.seed, track)
-    others = _others(network, held_out.part(slice(0, MOST_PROBED)), calibration.seed, track)
+    probed = slice(0, fewer_if_large(network, MOST_PROBED, segments))
+    sensitivity = _sensitivity(network, seen.part(probed), calibration.seed, track)
+    others = _others(network, held_out.part(probed), calibration.seed, track)
     worth = image_error_weights(scheduler, bounds).to(network.device)
     plan = plan_of(network, sensitivity, others, prices, widths, worth)
     give_back()

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from calibration.correct import COLUMNS, Moments, Places, correction, outputs_at, patches, ridge
+from calibration.correct import COLUMNS, STRONG, Moments, Places, correction, outputs_at, patches, ridge
 
 
 def test_ridge_without_noise_recovers_the_planted_map(generator: torch.Generator) -> None:
@@ -93,3 +93,15 @@ def test_places_are_of_inputs_to_find_it_on_and_of_others_to_judge_it_on(
         assert places.fit.max() // 25 < places.held_out.min() // 25
     if inputs < 16:
         assert len(places.fit.unique()) == len(places.fit)  # all there are, each once
+
+
+@pytest.mark.parametrize("strength", [STRONG, 0.3])
+def test_a_strong_ridge_needs_no_double_precision(strength: float, generator: torch.Generator) -> None:
+    few = torch.randn(3000, 40, generator=generator)
+    inputs = few @ torch.randn(40, 900, generator=generator) + 5  # far from independent, and off centre
+    residuals = inputs[:, :8] + torch.randn(3000, 8, generator=generator)
+    moments = Moments.none_yet(nn.Linear(900, 8))
+    moments.add(F.pad(inputs, (0, 1), value=1.0), residuals)
+    x, r = inputs.double() - inputs.double().mean(0), residuals.double() - residuals.double().mean(0)
+    expected = ridge(x.T @ x, r.T @ x, strength)
+    assert (moments.solve(strength)[:, :-1] - expected).norm() < 1e-3 * expected.norm()
