@@ -135,6 +135,7 @@ ELSEWHERE = {
     "ticks-2000": "a2s evaluate rate-ticks",
     "ticks-more-states": "assembled by hand, of a run that was cut off",
     "shape-32": "python benchmarks/shapes.py ddpm-cifar10-32",
+    "shape-128": "python benchmarks/shapes.py ddpm-butterflies-128",
     "shape-256": "python benchmarks/shapes.py ddpm-celebahq-256",
 }
 """Rows that have no commands of their own here, and what makes them."""
