@@ -12,6 +12,7 @@ right one, and the worst state that none of them is wrong.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,12 +29,11 @@ class Agreement:
     """Errors of a program on N states, each [N].
 
     Attributes:
-        alone, together: relative to the network's prediction, for states one by one and for all of them together.
+        by_batch: relative to the network's prediction, where as many states as the key says pass together.
         own: what the network's own predictions differ by, one by one from together.
     """
 
-    alone: Tensor
-    together: Tensor
+    by_batch: Mapping[int, Tensor]
     own: Tensor
 
     @property
@@ -44,17 +44,17 @@ class Agreement:
     @property
     def holds(self) -> bool:
         """Whether the program gives what the network gives."""
+        worst = max(WORST, 10 * self.own.max().item())
         return all(
-            bool(errors.median() <= self.allowed) and bool(errors.max() <= max(WORST, 10 * self.own.max().item()))
-            for errors in (self.alone, self.together)
+            bool(errors.median() <= self.allowed) and bool(errors.max() <= worst) for errors in self.by_batch.values()
         )
 
     def in_words(self) -> str:
-        """Median and highest error at batch 1 and N."""
-        found = {1: self.alone, len(self.together): self.together}
-        told = (
-            f"{errors.median():.1e} at batch {batch} (at most {errors.max():.1e})" for batch, errors in found.items()
-        )
+        """Median and highest error by batch size."""
+        told = [
+            f"{errors.median():.1e} at batch {size} (at most {errors.max():.1e})"
+            for size, errors in self.by_batch.items()
+        ]
         return f"relative error {', '.join(told)}"
 
 

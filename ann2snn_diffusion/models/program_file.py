@@ -35,7 +35,7 @@ def require_format(file: Path, kind: Format) -> None:
         SpecError: no such kind, or a file name of another.
         ExportError: a package is missing.
     """
-    require(kind in SUFFIXES, "format", kind, f"one of {', '.join(SUFFIXES)}")
+    require(kind in SUFFIXES, "kind", kind, f"one of {', '.join(SUFFIXES)}")
     require(file.suffix == SUFFIXES[kind], "output", str(file), f"a name that ends in {SUFFIXES[kind]}")
     for package in ONNX_PACKAGES if kind == "onnx" else ():
         try:

@@ -61,6 +61,8 @@ class Firing:
         """s_t, without gradients."""
         # In place a comparison keeps the membrane's type: to compare, then to cast, takes five times as long on a CPU.
         condition = self.condition(weight)
+        if self.signed and torch.compiler.is_compiling():  # ONNX knows no sign bit
+            return (membrane >= condition).to(membrane) - (membrane <= -condition).to(membrane)
         if self.signed:
             return membrane.abs().ge_(condition).copysign_(membrane)
         return membrane.clone().ge_(condition)

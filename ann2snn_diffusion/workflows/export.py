@@ -37,8 +37,8 @@ from ann2snn_diffusion.spiking.programs import (
 )
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
-STATES = 5
-"""That a program is checked on, one by one and together."""
+TOGETHER = 5
+"""States that pass a program together, beside one by one, where it takes as many."""
 SAMPLER_STEPS = 5
 DECODED_WITHIN = 1e-5
 """Of a threshold: what float32 may round where spikes are added up."""
@@ -70,7 +70,7 @@ def export(
     """
     network = to_export(unet)
     states = _states(network, scheduler, condition, track)
-    return traced((SpikeTrains if spikes else Prediction)(network), states.arguments())
+    return traced((SpikeTrains if spikes else Prediction)(network), states.arguments(slice(_together(network))))
 
 
 def export_to_file(
@@ -94,24 +94,28 @@ def export_to_file(
         SpecError: a file name or format that does not fit.
     """
     require_format(file, kind)
-    require(kind == "torch" or not spikes, "spikes", spikes, "no `format` onnx beside it: trains are given by a .pt2")
+    require(kind == "torch" or not spikes, "spikes", spikes, "no `kind` onnx beside it: trains are given by a .pt2")
     refuse_existing_file(file, force)
     with reserved(file), new_file(file) as partial:
         network = to_export(converted.unet)
         states = _states(network, converted.scheduler, converted.condition, track)
-        program = traced((SpikeTrains if spikes else Prediction)(network), states.arguments())
+        program = traced((SpikeTrains if spikes else Prediction)(network), states.arguments(slice(_together(network))))
         save_program(partial, program, _metadata(converted, network, states, spikes), kind)
         return _checked(file, loaded_program(partial, kind)[0], network, states, spikes)
 
 
 @torch.no_grad()
 def _states(network: SpikingUNet2DModel, scheduler: Any, condition: Tensor | None, track: Track) -> NoisyStates:
-    """States of the network's own sampling, at noise levels from low to high."""
+    """States of the network's own sampling, one in every noise stratum, and no fewer than pass a program together."""
     starts = strata_bounds(scheduler)[:-1]
-    starts = starts[:: -(-len(starts) // STATES)]
-    wanted = StatesSpec(STATES, starts, per_trajectory=STATES, sampler_steps=SAMPLER_STEPS)
+    count = max(TOGETHER, len(starts))
+    wanted = StatesSpec(count, starts, per_trajectory=count, sampler_steps=SAMPLER_STEPS)
     condition = None if condition is None else condition.to(network.device)
     return sampling_states(network, scheduler, wanted, stream("export", 0), track, condition)
+
+
+def _together(network: SpikingUNet2DModel) -> int:
+    return min(TOGETHER, largest_batch(network))
 
 
 @torch.no_grad()
@@ -122,23 +126,21 @@ def _checked(file: Path, run: Run, network: SpikingUNet2DModel, states: NoisySta
         ExportError: something else, or trains that stand for something else.
     """
 
-    def predicted(one: NoisyStates) -> Tensor:
-        found = run(given(one.arguments()))
+    def predicted(some: NoisyStates) -> Tensor:
+        found = run(given(some.arguments()))
         if spikes:
             _check_trains(file, found["sites"], network)
         return found["prediction"] if spikes else found
 
-    def one_by_one(predict: Callable[[NoisyStates], Tensor]) -> Tensor:
-        return torch.cat([predict(one) for one in states.split(1)])
+    def of_network(some: NoisyStates) -> Tensor:
+        return network(*some.arguments()).sample
 
-    def of_network(one: NoisyStates) -> Tensor:
-        return network(*one.arguments()).sample
+    def by(size: int, predict: Callable[[NoisyStates], Tensor]) -> Tensor:
+        return torch.cat([predict(some) for some in states.split(size)])
 
-    alone, together = one_by_one(of_network), of_network(states)
-    agreement = Agreement(
-        relative_errors(one_by_one(predicted), alone), relative_errors(predicted(states), together),
-        relative_errors(alone, together),
-    )  # fmt: skip
+    expected = {size: by(size, of_network) for size in (1, _together(network))}
+    errors = {size: relative_errors(by(size, predicted), of_size) for size, of_size in expected.items()}
+    agreement = Agreement(errors, own=relative_errors(*expected.values()))
     if not agreement.holds:
         raise ExportError(f"{file}: the program does not give what the network gives: {agreement.in_words()}; expected "
                           f"{agreement.allowed:.1e}; nothing was written.")  # fmt: skip

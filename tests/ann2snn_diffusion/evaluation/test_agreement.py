@@ -21,7 +21,7 @@ NONE, FLIPS = torch.zeros(5), torch.tensor([0, 0, 1e-7, 1e-3, 1e-2])
     ],
 )
 def test_a_program_may_differ_by_rounding_alone(alone: Tensor, together: Tensor, own: Tensor, holds: bool) -> None:
-    assert Agreement(alone, together, own).holds == holds
+    assert Agreement({1: alone, 5: together}, own).holds == holds
 
 
 def test_errors_are_those_of_each_state() -> None:
@@ -31,5 +31,5 @@ def test_errors_are_those_of_each_state() -> None:
 
 
 def test_words_name_the_batches() -> None:
-    told = Agreement(NONE, FLIPS, NONE).in_words()
+    told = Agreement({1: NONE, 5: FLIPS}, NONE).in_words()
     assert told == "relative error 0.0e+00 at batch 1 (at most 0.0e+00), 1.0e-07 at batch 5 (at most 1.0e-02)"

@@ -44,7 +44,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, snn = tmp_path_factory.mktemp("exported"), tiny_network()
     write_reference(snn, folder)
     agreement = export_to_file(as_converted(snn), folder / "snn.pt2")
-    assert max(agreement.alone.max(), agreement.together.max()) < 1e-9
+    assert max(errors.max() for errors in agreement.by_batch.values()) < 1e-9
     return folder
 
 
@@ -138,6 +138,6 @@ def test_what_cannot_be_written_is_refused_before_any_work(monkeypatch: pytest.M
         export_to_file(converted, tmp_path / "nowhere" / "snn.pt2")
     with pytest.raises(SpecError, match=r"ends in \.pt2"):
         export_to_file(converted, tmp_path / "snn.onnx")
-    with pytest.raises(SpecError, match="no `format` onnx beside it"):
+    with pytest.raises(SpecError, match="no `kind` onnx beside it"):
         export_to_file(converted, tmp_path / "snn.onnx", kind="onnx", spikes=True)
     assert (tmp_path / "mine.pt2").read_text() == "mine"
