@@ -127,6 +127,7 @@ ELSEWHERE = {
     "no-budget": "training-free",
     "today-015": "energy-015",
     "today-025": "energy-025",
+    "today-015-trained": "energy-015-trained",
     "spike-driven": "printed by every conversion",
     "convert-time": "time a2s convert --recipe fashion-mnist",
     "synchronous-step": "training-step",
