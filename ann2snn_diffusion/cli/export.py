@@ -28,19 +28,16 @@ def export(
     force: ForceFiles = False,
 ) -> None:
     """Write a converted model as one file that torch or onnxruntime runs without this package, and check that."""
+    from ann2snn_diffusion.cli.converted_model import converted_model
     from ann2snn_diffusion.common.atomic_output import refuse_existing_file
-    from ann2snn_diffusion.models.loading import load_converted, with_conditions
     from ann2snn_diffusion.models.program_file import SUFFIXES, require_format
     from ann2snn_diffusion.reporting.terminal import console, following, tell
-    from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.export import export_to_file
 
     file = output or Path(f"{folder.resolve().name}{SUFFIXES[kind]}")
     require_format(file, kind)
     refuse_existing_file(file, force)
-    if rules is not None:
-        load_rules(rules)
-    converted = with_conditions(load_converted(folder), condition)
+    converted = converted_model(folder, rules, condition)
     with following(quiet) as track:
         agreement = export_to_file(converted, file, kind=kind, spikes=spikes, force=force, track=track)
     tell(console(quiet), f"{file}: gives what the network gives; {agreement.in_words()}")

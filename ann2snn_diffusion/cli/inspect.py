@@ -27,20 +27,17 @@ def inspect(
     force: ForceFiles = False,
 ) -> None:
     """Count what fires in a converted model, where, and what it costs beside its ANN."""
+    from ann2snn_diffusion.cli.converted_model import converted_model
     from ann2snn_diffusion.cli.device import usable_device
     from ann2snn_diffusion.evaluation.cost_tables import cost_table
-    from ann2snn_diffusion.models.loading import load_converted, with_conditions
     from ann2snn_diffusion.reporting.costs_table import print_costs
     from ann2snn_diffusion.reporting.terminal import console, following
-    from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.inspect import InspectionFiles, inspect_to_files
 
     files = InspectionFiles(json, plots, cost_table(costs), force)
     files.refuse_existing()
     device = usable_device(device, quiet)
-    if rules is not None:
-        load_rules(rules)
-    converted = with_conditions(load_converted(folder, device), condition)
+    converted = converted_model(folder, rules, condition, device)
     with following(quiet) as track:
         found = inspect_to_files(converted, files, track=track)
     print_costs(console(quiet), found, files.table, verbose)

@@ -26,19 +26,16 @@ def report(
     force: ForceFiles = False,
 ) -> None:
     """Write all that is known of a converted model as one HTML page, which opens in any browser, offline."""
+    from ann2snn_diffusion.cli.converted_model import converted_model
     from ann2snn_diffusion.cli.device import usable_device
-    from ann2snn_diffusion.models.loading import load_converted, with_conditions
     from ann2snn_diffusion.reporting.costs_table import costs_line
     from ann2snn_diffusion.reporting.terminal import console, following, tell
-    from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.report import refuse_report_file, report_to_file
 
     page = output or Path(f"{folder.resolve().name}-report.html")
     refuse_report_file(page, force)
     device = usable_device(device, quiet)
-    if rules is not None:
-        load_rules(rules)
-    converted = with_conditions(load_converted(folder, device), condition)
+    converted = converted_model(folder, rules, condition, device)
     with following(quiet) as track:
         found = report_to_file(converted, page, evaluation=evaluation, force=force, track=track)
     out = console(quiet)

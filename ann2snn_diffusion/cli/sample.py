@@ -40,6 +40,7 @@ def sample(
     force: ForceFiles = False,
 ) -> None:
     """Draw a grid of images with a converted model, and, unless it is folded, with its ANN from the same noise."""
+    from ann2snn_diffusion.cli.converted_model import converted_model
     from ann2snn_diffusion.cli.device import usable_device
     from ann2snn_diffusion.common.atomic_output import new_file, refuse_existing_file
     from ann2snn_diffusion.common.reservation import reserved
@@ -49,10 +50,8 @@ def sample(
     from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
     from ann2snn_diffusion.diffusion.sampling import sample as draw
     from ann2snn_diffusion.evaluation.class_shares import labels_in_words
-    from ann2snn_diffusion.models.loading import load_converted, with_conditions
     from ann2snn_diffusion.reporting.image_grids import save_grids
     from ann2snn_diffusion.reporting.terminal import console, following, tell
-    from ann2snn_diffusion.spiking.rules import load_rules
 
     picture = output or Path(f"{folder.resolve().name}-samples.png")
     picture = picture if picture.suffix or not picture.name.strip(".") else picture.with_suffix(".png")
@@ -62,9 +61,7 @@ def sample(
     require(all(part.strip().isdecimal() for part in parts), "class_labels", class_labels, "labels such as 0,1,2")
     labels = tuple(int(part) for part in parts)
     device = usable_device(device, quiet)
-    if rules is not None:
-        load_rules(rules)
-    converted = with_conditions(load_converted(folder, device), condition)
+    converted = converted_model(folder, rules, condition, device)
     require_memory("count", count, converted.unet)
     sampler = choose_scheduler(converted.scheduler, scheduler)
     steps = steps or min(50, sampler.config.num_train_timesteps)

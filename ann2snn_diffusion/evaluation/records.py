@@ -32,7 +32,7 @@ class RecordedFidelity:
     epsilon_error_within: float | None
     epsilon_error_low_noise: float
     strata: tuple[NoiseStratum, ...]
-    """None in a report from before there were any."""
+    """Empty in a report from before there were any."""
     sites: Mapping[str, Mapping[str, float]]
     """By site, those of ``error``, ``correlation`` and ``saturation`` that were measured."""
 

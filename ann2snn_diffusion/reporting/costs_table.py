@@ -37,12 +37,20 @@ def print_costs(console: Console, costs: Costs, table: CostTable, verbose: bool 
 
 def totals_table(costs: Costs, table: CostTable) -> Table:
     """Energy of one image and forward pass, of a whole image, and the share."""
-    energy, steps = costs.energy(table), costs.sampler_steps
+    steps = costs.sampler_steps
     rows = Table("energy", "SNN", "ANN", "share", f"SNN, per image of {steps} steps", "ANN", box=SIMPLE_HEAD)
+    for row in total_rows(costs, table):
+        rows.add_row(*row)
+    return rows
+
+
+def total_rows(costs: Costs, table: CostTable) -> list[tuple[str, ...]]:
+    """What is counted, from the synapses alone to all: SNN, ANN, share, and both for an image of all steps."""
+    energy, steps, rows = costs.energy(table), costs.sampler_steps, []
     for title, part in PARTS.items():
         snn, ann = getattr(energy.snn, part), getattr(energy.ann, part)
         share = f"{snn / ann:.3f}" if ann else "–"
-        rows.add_row(title, joules(snn), joules(ann), share, joules(steps * snn), joules(steps * ann))
+        rows.append((title, joules(snn), joules(ann), share, joules(steps * snn), joules(steps * ann)))
     return rows
 
 

@@ -25,13 +25,12 @@ import torch
 from torch import Tensor
 
 from ann2snn_diffusion.spiking.coding import level_range
+from ann2snn_diffusion.spiking.guidance import UNGUIDED
 from ann2snn_diffusion.spiking.surrogate import Surrogate, derivative, spike
 from calibration.levels import level_of
 
 FIRED_AT_A_TIME = 1 << 18
 """Neurons, on a CPU."""
-UNGUIDED = (1.0, 1.0)
-"""Factors by step that change nothing."""
 SpikeFunction = Callable[[Tensor, int], Tensor]
 """Spikes of one firing step, {0, 1} or {−1, 0, 1}, of a membrane in units and W_t."""
 

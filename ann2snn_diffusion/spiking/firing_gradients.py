@@ -27,7 +27,8 @@ import torch
 from torch import Tensor
 
 from ann2snn_diffusion.spiking.coding import level_range
-from ann2snn_diffusion.spiking.firing import UNGUIDED, Firing, Tick, charge_of, fired, steps_of_charge, ticks_of
+from ann2snn_diffusion.spiking.firing import Firing, Tick, charge_of, fired, steps_of_charge, ticks_of
+from ann2snn_diffusion.spiking.guidance import UNGUIDED
 
 
 class FireAll(torch.autograd.Function):

@@ -15,11 +15,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
+from ann2snn_diffusion.spiking.coding import Coding
+
 STAGES = ("down", "mid", "up")
 KINDS = ("activation", "shortcut", "resampling", "attention")
 STEPS = ("earlier", "last")
 DIMENSIONS = ("segment", "stage", "kind", "step")
 
+UNGUIDED = (1.0, 1.0)
+"""Factors by step that change nothing."""
 Guidance = float | Mapping[str, float]
 """One factor for all sites, or factors by group."""
 
@@ -41,19 +45,22 @@ def groups_with_sites(
     """Along ``dimensions``, the groups whose factor acts on one of ``sites`` below diffusion timestep ``last``."""
     sites, reached = list(sites), [first for first in segments if first < last]
     found = [group for dimension in dimensions for group in groups(dimension, segments)]
+    plain = (1.0,) * len(reached), UNGUIDED
 
-    def acts(group: str) -> bool:
-        named = {group: 2.0}
-        plain = (1.0,) * len(reached)
-        return step_factors(named) != (1.0, 1.0) or any(factors(named, site, reached) != plain for site in sites)
+    def acts(named: Guidance, site: str) -> bool:
+        return (factors(named, site, reached), step_factors(named)) != plain
 
-    return [group for group in found if acts(group)]
+    return [group for group in found if any(acts({group: 2.0}, site) for site in sites)]
 
 
-def known_groups(segments: Sequence[float], weighted: bool = True) -> list[str]:
-    """All names that a guidance may hold; ``weighted``: of a coding whose steps differ in weight."""
-    dimensions = [dimension for dimension in DIMENSIONS if weighted or dimension != "step"]
-    return ["all", *(group for dimension in dimensions for group in groups(dimension, segments))]
+def dimensions_of(coding: Coding) -> tuple[str, ...]:
+    """Those that guidance has in a coding: steps that all weigh the same, as in rate coding, have one factor."""
+    return tuple(dimension for dimension in DIMENSIONS if coding != "rate" or dimension != "step")
+
+
+def known_groups(segments: Sequence[float], coding: Coding = "radix") -> list[str]:
+    """All names that a guidance may hold."""
+    return ["all", *(group for dimension in dimensions_of(coding) for group in groups(dimension, segments))]
 
 
 def stage_of(site: str) -> str:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from ann2snn_diffusion.spiking.coding import level_range, step_weights
 from ann2snn_diffusion.spiking.conditions import conditions
 from ann2snn_diffusion.spiking.firing import (
-    UNGUIDED,
     Firing,
     charge_of,
     fired,
@@ -23,6 +22,7 @@ from ann2snn_diffusion.spiking.firing import (
 )
 from ann2snn_diffusion.spiking.firing_gradients import FireAll, FireTicks
 from ann2snn_diffusion.spiking.forward_pass import current
+from ann2snn_diffusion.spiking.guidance import UNGUIDED
 from ann2snn_diffusion.spiking.spec import HIGHEST_TABULATED, SpikeSpec
 from ann2snn_diffusion.spiking.ticks import arrivals, running_means
 from calibration.levels import level_table, quarters
@@ -115,11 +115,10 @@ class SpikingNeuron(nn.Module):
         unit, offset = self.levels(value)
         if self.leak is None:
             return torch.addcmul(offset, self.weighted_sum(spikes), unit)
-        weights = torch.tensor(self.weights).to(spikes) if self.amplitudes is None else self.amplitudes
-        ticks, amplified = current().ticks, spikes * weights.view(-1, *[1] * (value.ndim))
-        so_far = amplified.unflatten(0, (ticks, -1)).sum(1).cumsum(0)
-        share = (ticks / torch.arange(1, ticks + 1)).to(so_far).view(-1, *[1] * (value.ndim))
-        return torch.addcmul(self._by_tick(offset), so_far * share, self._by_tick(unit)).flatten(0, 1)
+        ticks = current().ticks
+        carried = torch.einsum("t,t...->t...", self._amplitudes(spikes), spikes).unflatten(0, (ticks, -1)).sum(1)
+        slices = torch.addcmul(self._by_tick(offset), carried, self._by_tick(unit), value=ticks)
+        return running_means(slices).flatten(0, 1)
 
     def levels_with_one_train(self, value: Tensor) -> Tensor | None:
         """Σ_t W_t·s_t [B, …] in units of a neuron that fires one train for each of them; None of any other.
@@ -169,8 +168,11 @@ class SpikingNeuron(nn.Module):
 
     def weighted_sum(self, spikes: Tensor) -> Tensor:
         """Σ_t A_t·s_t of spike trains [T, …], in units."""
-        weights = torch.tensor(self.weights) if self.amplitudes is None else self.amplitudes
-        return torch.einsum("t,t...->...", weights.to(spikes), spikes)
+        return torch.einsum("t,t...->...", self._amplitudes(spikes), spikes)
+
+    def _amplitudes(self, spikes: Tensor) -> Tensor:
+        """A_t, of the type of ``spikes``."""
+        return (torch.tensor(self.weights) if self.amplitudes is None else self.amplitudes).to(spikes)
 
     def levels(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Unit (smallest level) and offset for each row and channel, shaped to broadcast against ``value``.

@@ -66,24 +66,21 @@ def measure_sensitivity(
     Raises:
         SpecError: a noise segment without a state.
     """
-    states, diffusion_timesteps, labels = batch
-    segment, segments = segments_of(unet, diffusion_timesteps), len(unet.spec.segments)
-    neurons = unet.neurons()
+    states, neurons, segments = batch[0], unet.neurons(), len(unet.spec.segments)
     gain = {name: neuron.threshold.new_zeros(segments, neuron.threshold.shape[1]) for name, neuron in neurons.items()}
+    watched = _watched(unet)
     values: dict[str, list[Sample]] = {name: [] for name in neurons}
-    watched = {name: _spread(neuron.threshold) for name, neuron in neurons.items()}
     power, channels = states.new_zeros(segments), channels or states.shape[1]
-    for index in range(segments):
-        mine = (segment == index).nonzero()[:, 0]
+    for index, mine in enumerate(_by_segment(unet, batch)):
+        count = len(mine[0])
         visits = _Visits(generator, watched, defaultdict(list), {name: rows[index] for name, rows in gain.items()})
-        for part in mine.split(at_a_time):
-            some = (states[part], diffusion_timesteps[part], None if labels is None else labels[part])
-            share = -(-rows * len(part) // len(mine))
+        for some in _split(mine, at_a_time):
+            share = -(-rows * len(some[0]) // count)
             sites = [(neuron, partial(visits.keep, name, neuron.dim, share)) for name, neuron in neurons.items()]
             with visiting(after=sites):
-                power[index] += _backpropagate(unet, some, channels, generator).square().sum() / len(mine)
+                power[index] += _backpropagate(unet, some, channels, generator).square().sum() / count
         for name, parts in visits.samples.items():
-            gain[name][index] /= len(mine)
+            gain[name][index] /= count
             values[name].append(_together(parts))
         advance()
     return Sensitivity(gain, {name: stacked(parts) for name, parts in values.items()}, watched, power)
@@ -106,28 +103,44 @@ def passing_values(
     Raises:
         SpecError: a noise segment without a state.
     """
-    states, diffusion_timesteps, labels = batch
-    segment, segments, neurons = segments_of(unet, diffusion_timesteps), len(unet.spec.segments), unet.neurons()
-    watched = {name: _spread(neuron.threshold) for name, neuron in neurons.items()}
+    neurons, watched = unet.neurons(), _watched(unet)
     values: dict[str, list[Sample]] = {name: [] for name in neurons}
-    for index in range(segments):
-        mine = (segment == index).nonzero()[:, 0]
+    for mine in _by_segment(unet, batch):
         visits = _Visits(generator, watched, defaultdict(list), {})
-        for part in mine.split(at_a_time):
-            share = -(-rows * len(part) // len(mine))
+        for some in _split(mine, at_a_time):
+            share = -(-rows * len(some[0]) // len(mine[0]))
             sites = [(neuron, partial(visits.sample, name, neuron.dim, share)) for name, neuron in neurons.items()]
             with analog(unet), visiting(after=sites):
-                unet(states[part], diffusion_timesteps[part], None if labels is None else labels[part])
+                unet(*some)
         for name, parts in visits.samples.items():
             values[name].append(_together(parts))
         advance()
     return {name: stacked(parts).rows for name, parts in values.items()}
 
 
-def _spread(threshold: Tensor) -> Tensor:
-    """Watched channels of a site with thresholds [K, C]."""
-    channels = threshold.shape[1]
-    return torch.linspace(0, channels - 1, min(WATCHED, channels), device=threshold.device).round().long()
+def _watched(unet: SpikingUNet2DModel) -> dict[str, Tensor]:
+    """By site, its watched channels, int64 [W]."""
+    found = {}
+    for name, neuron in unet.neurons().items():
+        channels, device = neuron.threshold.shape[1], neuron.threshold.device
+        found[name] = torch.linspace(0, channels - 1, min(WATCHED, channels), device=device).round().long()
+    return found
+
+
+def _by_segment(unet: SpikingUNet2DModel, batch: Batch) -> list[Batch]:
+    """The states of each noise segment, of which every one has some."""
+    segment = segments_of(unet, batch[1])
+    return [_rows(batch, (segment == index).nonzero()[:, 0]) for index in range(len(unet.spec.segments))]
+
+
+def _split(batch: Batch, size: int) -> list[Batch]:
+    """All states of a batch, ``size`` at a time."""
+    return [_rows(batch, slice(first, first + size)) for first in range(0, len(batch[0]), size)]
+
+
+def _rows(batch: Batch, rows: Tensor | slice) -> Batch:
+    states, diffusion_timesteps, labels = batch
+    return states[rows], diffusion_timesteps[rows], None if labels is None else labels[rows]
 
 
 @dataclass(frozen=True)

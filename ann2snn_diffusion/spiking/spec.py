@@ -84,7 +84,7 @@ class SpikeSpec:
         ascending = all(first < second for first, second in pairwise(self.segments))
         starts = bool(self.segments) and self.segments[0] <= 0  # a network may be told σ, or its logarithm
         require(ascending and starts, "segments", self.segments, SEGMENTS)
-        known = known_groups(self.segments, weighted=self.coding != "rate")
+        known = known_groups(self.segments, self.coding)
         for group in by_group(self.guidance):
             require(group in known, "guidance", group, "groups among " + ", ".join(known))
         synchronous = self.schedule == "synchronous"

@@ -31,6 +31,7 @@ from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, image_distance, 
 from ann2snn_diffusion.evaluation.figures import ANN, SNN, Distribution, Evaluation
 from ann2snn_diffusion.evaluation.image_quality import bootstrap_fids, fid, interval, quality, require_enough
 from ann2snn_diffusion.evaluation.real_data import RealData
+from ann2snn_diffusion.evaluation.records import EVALUATION_FILE
 from ann2snn_diffusion.evaluation.shards import draw_shards, read_shards, shard_files
 from ann2snn_diffusion.evaluation.spec import EvaluationSpec
 from ann2snn_diffusion.models.folders import BUNDLED
@@ -139,7 +140,7 @@ def _written(found: Evaluation, converted: Converted, output: Path, plots: Path 
     weights = "EMA" if converted.name == BUNDLED else "as published; EMA or not is not recorded"
     origin = {"ann": converted.name, "ann_revision": converted.revision, "ann_weights": weights}
     found = dataclasses.replace(found, settings=origin | found.settings | {"provenance": list(converted.provenance)})
-    with new_file(output / "evaluation.json") as file:
+    with new_file(output / EVALUATION_FILE) as file:
         file.write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n", "utf-8")
     if plots is not None:
         save_plots(plots, found)

@@ -70,7 +70,7 @@ def export(
     """
     network = to_export(unet)
     states = _states(network, scheduler, condition, track)
-    return traced((SpikeTrains if spikes else Prediction)(network), states.arguments(slice(_together(network))))
+    return _program(network, states, spikes)
 
 
 def export_to_file(
@@ -99,7 +99,7 @@ def export_to_file(
     with reserved(file), new_file(file) as partial:
         network = to_export(converted.unet)
         states = _states(network, converted.scheduler, converted.condition, track)
-        program = traced((SpikeTrains if spikes else Prediction)(network), states.arguments(slice(_together(network))))
+        program = _program(network, states, spikes)
         save_program(partial, program, _metadata(converted, network, states, spikes), kind)
         return _checked(file, loaded_program(partial, kind)[0], network, states, spikes)
 
@@ -112,6 +112,10 @@ def _states(network: SpikingUNet2DModel, scheduler: Any, condition: Tensor | Non
     wanted = StatesSpec(count, starts, per_trajectory=count, sampler_steps=SAMPLER_STEPS)
     condition = None if condition is None else condition.to(network.device)
     return sampling_states(network, scheduler, wanted, stream("export", 0), track, condition)
+
+
+def _program(network: SpikingUNet2DModel, states: NoisyStates, spikes: bool) -> ExportedProgram:
+    return traced((SpikeTrains if spikes else Prediction)(network), states.arguments(slice(_together(network))))
 
 
 def _together(network: SpikingUNet2DModel) -> int:

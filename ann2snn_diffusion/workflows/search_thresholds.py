@@ -41,7 +41,7 @@ from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.search.trials import Bench, Notebook, SearchError, search_factors
 from ann2snn_diffusion.search.verdict import cost, judge
 from ann2snn_diffusion.spiking.folding import require_ann
-from ann2snn_diffusion.spiking.guidance import groups_with_sites
+from ann2snn_diffusion.spiking.guidance import dimensions_of, groups_with_sites
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog, architecture
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 
@@ -190,7 +190,7 @@ def _pictures(search: Search, converted: Converted, writing: Writing, seed: int,
 def _groups(unet: SpikingUNet2DModel, scheduler: Any, spec: SearchSpec) -> tuple[str, ...]:
     if not spec.by:
         return ("all",)
-    if "step" in spec.by and unet.spec.coding == "rate":
+    if not set(spec.by) <= set(dimensions_of(unet.spec.coding)):
         raise SearchError("by = step: expected radix or ternary coding; in rate coding all steps weigh the same.")
     found = groups_with_sites(spec.by, unet.neurons(), unet.spec.segments, len(scheduler.alphas_cumprod))
     if not found:

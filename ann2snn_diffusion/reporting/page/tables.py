@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ann2snn_diffusion.evaluation.cost_tables import DEFAULT
 from ann2snn_diffusion.evaluation.figures import ANN, SNN, Distribution
 from ann2snn_diffusion.reporting.costs_plots import short
-from ann2snn_diffusion.reporting.costs_table import PARTS, joules
+from ann2snn_diffusion.reporting.costs_table import joules, total_rows
 from ann2snn_diffusion.reporting.page.report import Report
 
 NOTHING = "–"
@@ -81,15 +81,8 @@ def layers_table(report: Report) -> PageTable:
 
 def energy_table(report: Report) -> PageTable:
     """What is counted, from the synapses alone to all."""
-    energy, rows, steps = report.costs.energy(), [], report.costs.sampler_steps
-    for title, part in PARTS.items():
-        snn, ann = getattr(energy.snn, part), getattr(energy.ann, part)
-        rows.append((
-            _word(title), TableCell(joules(snn)), TableCell(joules(ann)),
-            TableCell(f"{snn / ann:.3f}" if ann else NOTHING),
-            TableCell(joules(steps * snn)), TableCell(joules(steps * ann)),
-        ))  # fmt: skip
-    heads = ("counted", "SNN", "ANN", "share", f"SNN, image of {steps} steps", "ANN")
+    rows = [(_word(title), *map(TableCell, texts)) for title, *texts in total_rows(report.costs, DEFAULT)]
+    heads = ("counted", "SNN", "ANN", "share", f"SNN, image of {report.costs.sampler_steps} steps", "ANN")
     return PageTable("Energy per image and forward pass", heads, tuple(rows))
 
 
