@@ -73,7 +73,7 @@ class Plan:
         widths: share of the diffusion timesteps in each noise segment, [K].
         importance: by site, I, [K, C].
         values: by site, what passes in the ANN in W of its channels; what scale and offset are fitted to.
-        others: likewise, of other states, [K, N, W]; what they spend. On what they are fitted to they spend less.
+        judged: likewise, [K, N, W], what tells how much they spend: of other states, where calibration sees but few.
         watched: by site, which channels these are, int64 [W].
         levels: by site, with the spikes of each level.
     """
@@ -82,7 +82,7 @@ class Plan:
     widths: Tensor
     importance: dict[str, Tensor]
     values: Mapping[str, Sample]
-    others: Mapping[str, Tensor]
+    judged: Mapping[str, Tensor]
     watched: Mapping[str, Tensor]
     levels: dict[str, Levels]
 
@@ -92,7 +92,7 @@ class Plan:
         for name, price in self.prices.of_spike.items():
             values, levels, importance = self.values[name], self.levels[name], self.importance[name]
             scale, offset = least_cost(values, importance[:, self.watched[name]], multiplier * price, levels)
-            _, spikes = represent(self.others[name], scale, offset, levels)
+            _, spikes = represent(self.judged[name], scale, offset, levels)
             spent += price * importance.shape[1] * (self.widths.to(spikes) @ spikes).mean().item()
         return spent
 
@@ -124,7 +124,7 @@ class Plan:
 def plan_of(
     unet: SpikingUNet2DModel,
     sensitivity: Sensitivity,
-    others: Mapping[str, Tensor],
+    judged: Mapping[str, Tensor],
     prices: Prices,
     widths: Tensor,
     worth: Tensor,
@@ -132,7 +132,7 @@ def plan_of(
     """The plan for a network.
 
     Args:
-        others: see `Plan`.
+        judged: see `Plan`.
         widths: share of the diffusion timesteps in each noise segment, [K].
         worth: w, what an error of ε in each noise segment counts, [K].
     """
@@ -141,7 +141,7 @@ def plan_of(
         power = gain.shape[1] * sensitivity.values[name].rows.var(1, unbiased=False).mean(1, keepdim=True)
         importance[name] = (worth / sensitivity.power).to(gain)[:, None] * gain + FLOOR / power.clamp(min=1e-12)
     levels = {name: levels_of(neuron) for name, neuron in unet.neurons().items()}
-    return Plan(prices, widths, importance, sensitivity.values, others, sensitivity.watched, levels)
+    return Plan(prices, widths, importance, sensitivity.values, judged, sensitivity.watched, levels)
 
 
 def levels_of(neuron: SpikingNeuron) -> Levels:

@@ -1,7 +1,7 @@
 """Conversion at an energy: the network of least error that spends a given share of its ANN's energy.
 
 One backward pass tells what ε feels of each site; its values, solved at a price of a spike, tell what that price would
-spend on other states; one calibration pass at the price that fits makes the network; its spikes are counted on states
+spend; one calibration pass at the price that fits makes the network; its spikes are counted on states
 that it never saw, and where they miss the budget the price is corrected.
 """
 
@@ -42,12 +42,12 @@ TOLERANCE = 0.02
 """Of the energy, beyond which the price of a spike is corrected."""
 CORRECTIONS = 2
 """Of the price, at the most."""
-PROBED_VALUES, MOST_ROWS, LEAST_ROWS = 1 << 24, 256, 64
+PROBED_VALUES, MOST_ROWS, LEAST_ROWS = 1 << 24, 512, 64
 """Values that the price is found from: of all watched channels and noise segments together, and of each."""
 HELD_FOR_GRADIENTS = 4
 """Times what a forward pass holds, in a backward pass."""
 MOST_PROBED = 44
-"""States of the backward pass, and others that tell what a price spends; fewer where they are large."""
+"""States of the backward pass; fewer where they are large."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,14 @@ def record(
     more = max(count // COUNTED_SHARE, min(count, COUNTED_EACH * segments), segments)
     drawn = draw(count + more)
     seen, held_out = drawn.part(slice(0, count)), drawn.part(slice(count, count + more))
-    probed = slice(0, fewer_if_large(network, MOST_PROBED, segments))
-    sensitivity = _sensitivity(network, seen.part(probed), calibration.seed, track)
-    others = _others(network, held_out.part(probed), calibration.seed, track)
+    probed = seen.part(slice(0, fewer_if_large(network, MOST_PROBED, segments)))
+    sensitivity = _sensitivity(network, probed, calibration.seed, track)
+    if len(probed) == count:  # calibration will fit scales to these few states too, and on others spend more
+        judged = _judged(network, held_out, calibration.seed, track)
+    else:
+        judged = {site: sample.rows for site, sample in sensitivity.values.items()}
     worth = image_error_weights(scheduler, bounds).to(network.device)
-    plan = plan_of(network, sensitivity, others, prices, widths, worth)
+    plan = plan_of(network, sensitivity, judged, prices, widths, worth)
     give_back()
     return Recording(make, layout, plan, seen_by(network, seen, calibration, track), held_out)
 
@@ -119,7 +122,7 @@ def _sensitivity(unet: SpikingUNet2DModel, states: NoisyStates, seed: int, track
     return measure_sensitivity(unet, batch, _probed_rows(unet), generator, at_once, advance, channels)
 
 
-def _others(unet: SpikingUNet2DModel, states: NoisyStates, seed: int, track: Track) -> dict[str, Tensor]:
+def _judged(unet: SpikingUNet2DModel, states: NoisyStates, seed: int, track: Track) -> dict[str, Tensor]:
     advance, at_once = track("sites' values", len(unet.spec.segments)), images_at_once(unet)
     return passing_values(
         unet, states.arguments(), _probed_rows(unet), stream("sensitivity", seed, 1), at_once, advance

@@ -17,15 +17,15 @@ SEGMENTS, ROWS, CHANNELS = 2, 2000, 3
 def plan(generator: torch.Generator) -> Plan:
     """Two sites, of which the second is felt more, and its spikes cost more."""
     neuron = SpikingNeuron(CHANNELS, True, SpikeSpec(segments=(0, 300), dead_zone=True), doubled=True)
-    values, others = {}, {}
+    values, judged = {}, {}
     for name in ("first", "second"):
-        rows, others[name] = torch.randn(2, SEGMENTS, ROWS, CHANNELS, generator=generator)
+        rows, judged[name] = torch.randn(2, SEGMENTS, ROWS, CHANNELS, generator=generator)
         values[name] = Sample(rows, rows.amin(1), rows.amax(1))
     importance = {"first": torch.ones(SEGMENTS, CHANNELS), "second": torch.full((SEGMENTS, CHANNELS), 10.0)}
     prices = Prices({"first": 0.01, "second": 0.02}, 1e-9, 0.05)
     watched = {name: torch.arange(CHANNELS) for name in values}
     levels = {name: levels_of(neuron) for name in values}
-    return Plan(prices, torch.tensor([0.3, 0.7]), importance, values, others, watched, levels)
+    return Plan(prices, torch.tensor([0.3, 0.7]), importance, values, judged, watched, levels)
 
 
 def test_the_dearer_a_spike_the_less_is_spent(plan: Plan) -> None:
@@ -48,14 +48,14 @@ def _channels(sample: Sample, which: list[int]) -> Sample:
 def test_some_channels_tell_what_all_spend(plan: Plan) -> None:
     values = {name: _channels(sample, [0, 0, 0]) for name, sample in plan.values.items()}
     one = {name: _channels(sample, [0]) for name, sample in plan.values.items()}
-    every = replace(plan, values=values, others={name: sample.rows for name, sample in values.items()})
-    some = replace(plan, values=one, others={name: sample.rows for name, sample in one.items()},
+    every = replace(plan, values=values, judged={name: sample.rows for name, sample in values.items()})
+    some = replace(plan, values=one, judged={name: sample.rows for name, sample in one.items()},
                    watched={name: torch.tensor([1]) for name in one})  # fmt: skip
     assert some.energy_at(1e-3) == pytest.approx(every.energy_at(1e-3))
 
 
 def test_energy_is_that_of_values_that_nothing_was_fitted_to(plan: Plan) -> None:
-    livelier = replace(plan, others={name: 2 * rows for name, rows in plan.others.items()})
+    livelier = replace(plan, judged={name: 2 * rows for name, rows in plan.judged.items()})
     assert livelier.energy_at(1e-3) > 1.1 * plan.energy_at(1e-3)
     assert livelier.multiplier(0.2) > plan.multiplier(0.2)
 

@@ -3,11 +3,13 @@ from typing import Any
 import pytest
 from diffusers import DDPMScheduler, UNet2DModel
 
+from ann2snn_diffusion.common.progress import silent
 from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
+from ann2snn_diffusion.models.loading import Source
 from ann2snn_diffusion.spiking.calibration_spec import ENERGY, CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.workflows.convert import Conversion, Settings, convert
+from ann2snn_diffusion.workflows.convert import Conversion, Settings, convert, recorded
 
 STATES = FidelitySpec(4, 6)
 
@@ -44,6 +46,17 @@ def test_at_less_energy_than_least_squares_spends_the_error_is_smaller(unet: UNe
 )
 def test_every_coding_meets_its_energy(unet: UNet2DModel, spec: SpikeSpec) -> None:
     assert converted(unet, 0.3, spec).report.figures()["energy_share"] == pytest.approx(0.3, rel=0.05)
+
+
+@pytest.mark.parametrize(("states", "own"), [(22, False), (88, True)])
+def test_where_calibration_sees_few_states_others_tell_what_a_price_spends(
+    unet: UNet2DModel, states: int, own: bool
+) -> None:
+    source = Source(unet, DDPMScheduler(), "tiny")  # pyright: ignore[reportArgumentType]
+    calibration = CalibrationSpec(energy=0.25, states=states, positions=64, sampler_steps=3)
+    settings = Settings.of(None, calibration, unet, source.scheduler)
+    plan = recorded(source, settings, None, silent).plan
+    assert all((rows is plan.values[site].rows) == own for site, rows in plan.judged.items())
 
 
 def test_an_energy_below_what_stays_analog_is_refused_with_that_figure(unet: UNet2DModel) -> None:
