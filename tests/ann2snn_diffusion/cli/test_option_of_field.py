@@ -59,7 +59,7 @@ def test_help_names_choices_and_what_may_be_repeated() -> None:
     options = options_of("search-thresholds")
     choices = " One of bounded, grid, powell, nelder-mead, cobyqa, differential-evolution, direct."
     assert options["optimizer"].help.endswith(choices)
-    assert options["by"].help.endswith(" One of segment, stage, kind. Repeatable.")
+    assert options["by"].help.endswith(" One of segment, stage, kind, step. Repeatable.")
     assert "default" not in options["optimizer"].help
     assert "four times --count" in options["held_out"].help
 
