@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ann2snn_diffusion import CalibrationSpec, convert_to_folder, load_source
+from ann2snn_diffusion.common.heap import keep_freed
 from ann2snn_diffusion.common.progress import Advance, idle
 
 OLD = {"attention_head_dim": None, "downsample_padding": 0, "norm_eps": 1e-6}
@@ -89,7 +90,8 @@ class Stages:
 
 
 def stages_of(shape: str, energy: float | None, folder: str) -> list[list[Any]]:
-    """Convert a network of a shape to a folder."""
+    """Convert a network of a shape to a folder, as a2s convert does."""
+    keep_freed()
     torch.manual_seed(0)
     DDPMPipeline(UNet2DModel(**SHAPES[shape]), DDPMScheduler()).save_pretrained(folder)
     stages = Stages()
@@ -105,6 +107,7 @@ def main(
     energy: Annotated[float | None, typer.Option(help="As of a2s convert.")] = None,
 ) -> None:
     """Print a table for each shape."""
+    keep_freed()  # told to the processes of the shapes, which import torch anew
     for shape in shapes or list(SHAPES):
         with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as pool:
             stages = pool.apply(stages_of, (shape, energy, folder))

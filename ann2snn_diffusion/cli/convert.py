@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import Condition, Device, Force, Quiet
+from ann2snn_diffusion.cli.shared_options import Condition, Device, Force, Quiet, Samples
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
@@ -54,10 +54,7 @@ def convert(
     random_init: Annotated[
         bool, typer.Option("--random-init", help="Fresh weights, for a2s finetune --learn all --denoise 1 --data …")
     ] = False,
-    samples: Annotated[
-        int | None,
-        typer.Option(min=0, help="Images drawn by ANN and SNN for samples.png; 0: none. Default: 8, fewer if large."),
-    ] = None,
+    samples: Samples = None,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="All sites, not the five of largest error.")] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import DataRoot, Device, Force, Quiet, Rules
+from ann2snn_diffusion.cli.shared_options import DataRoot, Device, Force, Quiet, Rules, Samples
 from ann2snn_diffusion.training.spec import TrainingSpec
 
 
@@ -35,9 +35,7 @@ def finetune(
         str | None,
         typer.Option(help="latest, or a checkpoint's folder: its averaged weights are the result, no step is trained."),
     ] = None,
-    samples: Annotated[
-        int | None, typer.Option(min=0, help="Images in each grid; 0: no pictures. Default: 8, fewer if large.")
-    ] = None,
+    samples: Samples = None,
     rules: Rules = None,
     device: Device = "auto",
     quiet: Quiet = False,

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from ann2snn_diffusion.cli.shared_options import DataRoot, Device, FeaturesName, Force, InceptionWeights, Quiet, Rules
+from ann2snn_diffusion.cli.shared_options import (
+    DataRoot,
+    Device,
+    FeaturesName,
+    Force,
+    InceptionWeights,
+    Quiet,
+    Rules,
+    Samples,
+)
 from ann2snn_diffusion.search.spec import SearchSpec
 
 
@@ -28,10 +37,7 @@ def search_thresholds(
     data_root: DataRoot = Path("data"),
     features: FeaturesName = None,
     inception_weights: InceptionWeights = None,
-    samples: Annotated[
-        int | None,
-        typer.Option(min=0, help="Images in each grid; 0: no pictures of samples. Default: 8, fewer if large."),
-    ] = None,
+    samples: Samples = None,
     rules: Rules = None,
     device: Device = "auto",
     quiet: Quiet = False,

@@ -25,6 +25,10 @@ Condition = Annotated[
         "tensor, or .npy, [N, channels, height, width], used in turn."
     ),
 ]
+Samples = Annotated[
+    int | None,
+    typer.Option(min=0, help="Images of ANN and SNN in every grid; 0: no pictures. Default: 8, fewer if large."),
+]
 DataRoot = Annotated[Path, typer.Option(help="Where data sets lie, or are downloaded to.")]
 FeaturesName = Annotated[
     str | None, typer.Option(help="inception or fashion-mnist.  [default: inception; fashion-mnist without --data]")

@@ -19,9 +19,11 @@ PER_TRAJECTORY = 16
 MOST_STATES = 352
 
 
-def enough_states(unet: UNet2DModel, segments: int) -> int:
-    """States that are calibrated on unasked: 352, fewer where they hold much, and at least one for each segment."""
-    return max(segments, min(MOST_STATES, AT_ONCE // bytes_per_image(unet)))
+def state_count(calibration: CalibrationSpec, unet: UNet2DModel, segments: int) -> int:
+    """States that are calibrated on: as many as asked for; else 352, fewer where they hold much, and at least one for
+    each noise segment.
+    """
+    return calibration.states or max(segments, min(MOST_STATES, AT_ONCE // bytes_per_image(unet)))
 
 
 def calibration_states(
@@ -41,7 +43,7 @@ def calibration_states(
         images: [N, C, H, W] in [−1, 1], or None.
     """
     unet, scheduler = source.unet, source.scheduler
-    count, schedule = calibration.states or enough_states(unet, len(segments)), noise_schedule(scheduler)
+    count, schedule = state_count(calibration, unet, len(segments)), noise_schedule(scheduler)
     starts = tuple(schedule.starts(segments))
     if images is None:
         wanted = StatesSpec(count, starts, PER_TRAJECTORY, calibration.sampler_steps)

@@ -26,7 +26,7 @@ from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.folding import fold
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-from ann2snn_diffusion.workflows.calibration_states import calibration_states, enough_states
+from ann2snn_diffusion.workflows.calibration_states import calibration_states, state_count
 from ann2snn_diffusion.workflows.energy_budget import Recording, calibrated_to, record, seen_by
 from ann2snn_diffusion.workflows.fitness import ConversionError, on_schedule, refuse_unfit
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, stored_as, write_result
@@ -63,7 +63,7 @@ class Settings:
         energy = calibration.budget(spec)
         if energy:
             spec = _frugal(spec)
-        states = calibration.states or enough_states(unet, len(spec.segments))
+        states = state_count(calibration, unet, len(spec.segments))
         require_memory_of_passes("states", states, unet)
         return cls(replace(spec, dead_zone=bool(spec.dead_zone)), replace(calibration, energy=energy, states=states))
 

@@ -32,7 +32,7 @@ from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.sensitivity import WATCHED, Sensitivity, measure_sensitivity, passing_values
 from ann2snn_diffusion.spiking.spike_prices import Plan, plan_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-from ann2snn_diffusion.workflows.calibration_states import enough_states
+from ann2snn_diffusion.workflows.calibration_states import state_count
 
 COUNTED_SHARE = 8
 """For so many states that are calibrated on there is another that spikes are counted on."""
@@ -91,7 +91,7 @@ def record(
     bounds = [*schedule.starts(network.spec.segments), last]
     prices, widths = prices_of(layout, network, costs), torch.tensor(bounds).diff() / last
     prices.require_reach(calibration.energy or 0)
-    count = calibration.states or enough_states(network, len(network.spec.segments))
+    count = state_count(calibration, network, len(network.spec.segments))
     segments = len(network.spec.segments)
     more = max(count // COUNTED_SHARE, min(count, COUNTED_EACH * segments), segments)
     drawn = draw(count + more)

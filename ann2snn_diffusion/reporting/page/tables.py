@@ -92,7 +92,7 @@ def quality_table(found: Distribution) -> PageTable:
     for title in (ANN, SNN):
         one = found.quality[title]
         texts = (
-            f"{one.fid:.2f}", interval(one.fid_interval), f"{1000 * one.kid:.1f} ± {1000 * one.kid_deviation:.1f}",
+            f"{one.fid:.2f}", interval(one.fid_interval), f"{1000 * one.kid:.2f} ± {1000 * one.kid_deviation:.2f}",
             f"{one.inception_score:.2f} ± {one.inception_score_deviation:.2f}", f"{one.precision:.3f}",
             f"{one.recall:.3f}",
         )  # fmt: skip

@@ -3,8 +3,8 @@ from collections.abc import Callable
 import pytest
 from diffusers import UNet2DModel
 
-from ann2snn_diffusion import FidelitySpec, load_source
-from ann2snn_diffusion.workflows.calibration_states import enough_states
+from ann2snn_diffusion import CalibrationSpec, FidelitySpec, load_source
+from ann2snn_diffusion.workflows.calibration_states import state_count
 from ann2snn_diffusion.workflows.result_folder import Writing
 
 
@@ -20,13 +20,14 @@ def test_what_nobody_asked_for_shrinks_with_what_an_image_holds_but_not_to_nothi
     )
     assert Writing().shown(sized) == pictures
     assert FidelitySpec().per_stratum(sized) == compared
-    assert enough_states(sized, 11) == calibrated
+    assert state_count(CalibrationSpec(), sized, 11) == calibrated
 
 
 def test_what_was_asked_for_stays(sized: UNet2DModel) -> None:
     assert Writing(samples=5).shown(sized) == 5
     assert FidelitySpec(3).per_stratum(sized) == 3
+    assert state_count(CalibrationSpec(states=3), sized, 11) == 3
 
 
 def test_the_bundled_model_is_calibrated_on_as_many_states_as_its_figures_were_measured_with() -> None:
-    assert enough_states(load_source().unet, 11) == 352
+    assert state_count(CalibrationSpec(), load_source().unet, 11) == 352
