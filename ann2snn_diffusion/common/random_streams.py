@@ -13,8 +13,9 @@ from typing import Literal
 import torch
 
 Purpose = Literal[
-    "bootstrap", "calibration", "calibration images", "export", "fidelity", "held-out images", "judged", "manifold",
-    "places", "searched", "searched images", "sensitivity", "training", "training images", "training start", "weights",
+    "bootstrap", "calibration", "calibration images", "clip", "export", "fidelity", "held-out images", "judged",
+    "manifold", "places", "searched", "searched images", "sensitivity", "training", "training images", "training start",
+    "weights",
 ]  # fmt: skip
 
 

@@ -134,6 +134,15 @@ def ddim_step(
     return noisy(scheduler, clean, predicted_noise(scheduler, predicted, states, diffusion_timesteps), following)
 
 
+def clip_of_epsilon(scheduler: Any) -> float | None:
+    """What DDIM clips x̂_0 to where a network predicts ε; None: it does not clip, or the network predicts another."""
+    config = scheduler.config
+    clips = config.get("clip_sample", False) and not config.get("thresholding", False)
+    if not clips or noise_schedule(scheduler).prediction != "epsilon":
+        return None
+    return config.get("clip_sample_range", 1.0)
+
+
 def clipped(scheduler: Any, clean: Tensor) -> Tensor:
     """x̂_0 [N, C, H, W] as the scheduler's DDIM has it: thresholded by its own range, clipped, or as it is."""
     config = scheduler.config

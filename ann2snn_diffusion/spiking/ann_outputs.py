@@ -28,6 +28,17 @@ Batch = tuple[Tensor, Tensor, Tensor | None]
 """Noisy images x_s, [N, C, H, W]; what the network is told of their noise levels, [N]; class labels, or None."""
 
 
+def rows_of_batch(batch: Batch, rows: Tensor | slice) -> Batch:
+    """Some states of a batch."""
+    states, told, labels = batch
+    return states[rows], told[rows], None if labels is None else labels[rows]
+
+
+def split_batch(batch: Batch, size: int) -> list[Batch]:
+    """All states of a batch, ``size`` at a time."""
+    return [rows_of_batch(batch, slice(first, first + size)) for first in range(0, len(batch[0]), size)]
+
+
 @dataclass(frozen=True)
 class Target:
     """What a layer gives in the ANN.
@@ -111,12 +122,12 @@ def seen_states(
     segment = segments_of(unet, batch[1])
     asked = _Asked(segment, spec, generator, targets={})
     layers = unet.synapses().items() if spec.correction else ()
-    for first in range(0, len(segment), at_a_time):
-        states, told, labels = (None if part is None else part[first : first + at_a_time] for part in batch)
-        assert states is not None
-        with analog(unet), visiting(after=[(layer, partial(asked.keep, name, layer, first)) for name, layer in layers]):
-            unet(states, told, labels)
-        advance(min(first + at_a_time, len(segment)))
+    done = 0
+    for some in split_batch(batch, at_a_time):
+        with analog(unet), visiting(after=[(layer, partial(asked.keep, name, layer, done)) for name, layer in layers]):
+            unet(*some)
+        done += len(some[0])
+        advance(done)
     return SeenStates(batch, segment, len(unet.spec.segments), asked.targets)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from ann2snn_diffusion.common.progress import Advance, idle
-from ann2snn_diffusion.spiking.ann_outputs import Batch, segments_of
+from ann2snn_diffusion.spiking.ann_outputs import Batch, rows_of_batch, segments_of, split_batch
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from calibration.observe import sample_of, stacked, visiting
 from calibration.rate_distortion import Sample
@@ -74,7 +74,7 @@ def measure_sensitivity(
     for index, mine in enumerate(_by_segment(unet, batch)):
         count = len(mine[0])
         visits = _Visits(generator, watched, defaultdict(list), {name: rows[index] for name, rows in gain.items()})
-        for some in _split(mine, at_a_time):
+        for some in split_batch(mine, at_a_time):
             share = -(-rows * len(some[0]) // count)
             sites = [(neuron, partial(visits.keep, name, neuron.dim, share)) for name, neuron in neurons.items()]
             with visiting(after=sites):
@@ -107,7 +107,7 @@ def passing_values(
     values: dict[str, list[Sample]] = {name: [] for name in neurons}
     for mine in _by_segment(unet, batch):
         visits = _Visits(generator, watched, defaultdict(list), {})
-        for some in _split(mine, at_a_time):
+        for some in split_batch(mine, at_a_time):
             share = -(-rows * len(some[0]) // len(mine[0]))
             sites = [(neuron, partial(visits.sample, name, neuron.dim, share)) for name, neuron in neurons.items()]
             with analog(unet), visiting(after=sites):
@@ -130,17 +130,7 @@ def _watched(unet: SpikingUNet2DModel) -> dict[str, Tensor]:
 def _by_segment(unet: SpikingUNet2DModel, batch: Batch) -> list[Batch]:
     """The states of each noise segment, of which every one has some."""
     segment = segments_of(unet, batch[1])
-    return [_rows(batch, (segment == index).nonzero()[:, 0]) for index in range(len(unet.spec.segments))]
-
-
-def _split(batch: Batch, size: int) -> list[Batch]:
-    """All states of a batch, ``size`` at a time."""
-    return [_rows(batch, slice(first, first + size)) for first in range(0, len(batch[0]), size)]
-
-
-def _rows(batch: Batch, rows: Tensor | slice) -> Batch:
-    states, diffusion_timesteps, labels = batch
-    return states[rows], diffusion_timesteps[rows], None if labels is None else labels[rows]
+    return [rows_of_batch(batch, (segment == index).nonzero()[:, 0]) for index in range(len(unet.spec.segments))]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.forward_pass import ForwardPass, Listener, Measure, Mode, checkpoint, running
 from ann2snn_diffusion.spiking.guidance import Guidance, factors, step_factors
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
+from ann2snn_diffusion.spiking.overshoot import Overshoot
 from ann2snn_diffusion.spiking.rules import Site, UnsupportedLayerError, named_by, to_spiking
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.ticks import value_of
@@ -45,6 +46,7 @@ class SpikingUNet2DModel(UNet2DModel):
         spiking: a SpikeSpec as a dictionary, as `SpikeSpec.to_dict` gives it; part of config.json.
         converted_from: ``source`` and ``revision`` of the ANN, as far as they are known.
         folded: each synapse has one weight, and the ANN is gone; see `fold`.
+        clipped_timesteps: how many diffusion timesteps a sampler has that clips, see `Overshoot`; None: it does not.
         **unet: UNet2DModel's own arguments.
 
     Raises:
@@ -61,11 +63,12 @@ class SpikingUNet2DModel(UNet2DModel):
         spiking: Mapping[str, Any],
         converted_from: Mapping[str, Any] | None = None,
         folded: bool = False,
+        clipped_timesteps: int | None = None,
         **unet: Any,
     ) -> None:
         super().__init__(**unet)
         require(isinstance(folded, bool), "folded", folded, "true or false")
-        self.register_to_config(converted_from=converted_from, folded=folded)
+        self.register_to_config(converted_from=converted_from, folded=folded, clipped_timesteps=clipped_timesteps)
         self.spec = SpikeSpec.from_dict(spiking)
         self.mode = Mode()
         self.replica_of_ann = False
@@ -75,6 +78,7 @@ class SpikingUNet2DModel(UNet2DModel):
         for layer in self.synapses().values() if folded else ():
             layer.fold()
         self.guidance = self.spec.guidance
+        self.overshoot = Overshoot(clipped_timesteps, len(self.spec.segments)) if clipped_timesteps else None
 
     # diffusers reads the names of a config's fields off this signature.
     __init__.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
@@ -83,6 +87,7 @@ class SpikingUNet2DModel(UNet2DModel):
             inspect.Parameter("spiking", inspect.Parameter.KEYWORD_ONLY),
             inspect.Parameter("converted_from", inspect.Parameter.KEYWORD_ONLY, default=None),
             inspect.Parameter("folded", inspect.Parameter.KEYWORD_ONLY, default=False),
+            inspect.Parameter("clipped_timesteps", inspect.Parameter.KEYWORD_ONLY, default=None),
         ]
     )
 
@@ -152,11 +157,11 @@ class SpikingUNet2DModel(UNet2DModel):
         return {name: tensor for name, tensor in self.state_dict().items() if name not in own}
 
     def own_parameters(self) -> set[str]:
-        """Names of the parameters that the ANN has not: those that neurons and layers call their own."""
+        """Names of what the ANN's state_dict has not: what neurons, layers and `Overshoot` call their own."""
         return {
             f"{name}.{own}"
             for name, module in self.named_modules(remove_duplicate=False)
-            if isinstance(module, SpikingNeuron | Corrected)
+            if isinstance(module, SpikingNeuron | Corrected | Overshoot)
             for own in module.own_parameters
             if getattr(module, own) is not None
         }
@@ -168,7 +173,7 @@ class SpikingUNet2DModel(UNet2DModel):
         """
         if spec == self.spec:
             return self
-        config = {name: self.config[name] for name in ("converted_from", "folded")}
+        config = {name: self.config[name] for name in ("converted_from", "folded", "clipped_timesteps")}
         network = type(self)(spiking=spec.to_dict(), **config, **architecture(self))
         # Only leaks and amplitudes can be missing, or left over.
         network.load_state_dict(self.state_dict(), strict=False)
@@ -229,7 +234,7 @@ class SpikingUNet2DModel(UNet2DModel):
     ) -> UNet2DOutput | tuple[Tensor, ...]:
         """As `UNet2DModel.forward`: the predicted noise [B, C, H, W] for noisy images at a diffusion timestep."""
         batch, as_ann = sample.shape[0], self.mode.analog or self.replica_of_ann
-        told = torch.as_tensor(timestep, device=sample.device).reshape(-1)
+        told, states = torch.as_tensor(timestep, device=sample.device).reshape(-1), sample
         steps = told.expand(batch)
         ticks = self.spec.time_steps if self.spec.schedule == "synchronous" and not as_ann else 1
         if ticks > 1:
@@ -240,6 +245,8 @@ class SpikingUNet2DModel(UNet2DModel):
         with running(ForwardPass(segment, ticks, sample, as_ann, self.mode.listener)):
             (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
         noise = value_of(noise, batch)
+        if self.overshoot is not None and not as_ann:
+            noise = self.overshoot(noise, states, told, self.segment_of(told))
         return UNet2DOutput(sample=noise) if return_dict else (noise,)
 
     def enable_gradient_checkpointing(self, gradient_checkpointing_func: Callable[..., Any] | None = None) -> None:

@@ -27,6 +27,7 @@ from ann2snn_diffusion.spiking.folding import fold
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.calibration_states import calibration_states, state_count
+from ann2snn_diffusion.workflows.clipping import settle, tell_of_clip
 from ann2snn_diffusion.workflows.energy_budget import Recording, calibrated_to, record, seen_by
 from ann2snn_diffusion.workflows.fitness import ConversionError, on_schedule, refuse_unfit
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, stored_as, write_result
@@ -209,7 +210,7 @@ def recorded(source: Source, settings: Settings, images: Tensor | None, track: T
         wanted, generator = replace(calibration, states=count), stream("calibration", calibration.seed)
         return calibration_states(source, spec.segments, wanted, images, generator, track)
 
-    return record(partial(_uncalibrated, source.unet, spec), source.scheduler, draw, calibration, track)
+    return record(partial(_uncalibrated, source, spec), source.scheduler, draw, calibration, track)
 
 
 def _measured(
@@ -244,17 +245,19 @@ def _converted(
 
 def _least_squares(source: Source, settings: Settings, images: Tensor | None, track: Track) -> SpikingUNet2DModel:
     spec, calibration = settings.spec, settings.calibration
-    spiking, generator = _uncalibrated(source.unet, spec), stream("calibration", calibration.seed)
+    spiking, generator = _uncalibrated(source, spec), stream("calibration", calibration.seed)
     states = calibration_states(source, spec.segments, calibration, images, generator, track)
     seen = seen_by(spiking, states, calibration, track)
     calibrate(spiking, seen, calibration, generator, advance=track("sites calibrated", len(spiking.neurons())))
+    settle(spiking, states.arguments(), track)
     return spiking
 
 
-def _uncalibrated(unet: UNet2DModel, spec: SpikeSpec) -> SpikingUNet2DModel:
-    made = SpikingUNet2DModel.from_unet(unet, spec)
+def _uncalibrated(source: Source, spec: SpikeSpec) -> SpikingUNet2DModel:
+    made = SpikingUNet2DModel.from_unet(source.unet, spec)
     if not made.neurons():
         raise ConversionError(f"Nothing was converted: keep = {list(spec.keep)} leaves every site analog.")
+    tell_of_clip(made, source.scheduler)
     return made
 
 

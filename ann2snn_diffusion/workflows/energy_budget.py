@@ -33,6 +33,7 @@ from ann2snn_diffusion.spiking.sensitivity import WATCHED, Sensitivity, measure_
 from ann2snn_diffusion.spiking.spike_prices import Plan, plan_of
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.calibration_states import state_count
+from ann2snn_diffusion.workflows.clipping import settle
 
 COUNTED_SHARE = 8
 """For so many states that are calibrated on there is another that spikes are counted on."""
@@ -151,6 +152,7 @@ def calibrated_to(
         aim = analog + (aim - analog) * (energy - analog) / max(spent - analog, 1e-9)
         del network  # before there is another
         network = _calibrated(recording.make(), aim, recording, calibration, track)
+    settle(network, recording.seen.batch, track)
     return network
 
 

@@ -41,6 +41,7 @@ from ann2snn_diffusion.training.loop import Lesson, TrainingError
 from ann2snn_diffusion.training.run import Look, TrainingRun, accelerator_for
 from ann2snn_diffusion.training.spec import TrainingSpec
 from ann2snn_diffusion.training.verdict import improved
+from ann2snn_diffusion.workflows.clipping import settle_anew
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 from ann2snn_diffusion.workflows.trainable import TeacherError
 from ann2snn_diffusion.workflows.training_stages import (
@@ -120,9 +121,12 @@ def finetune(
         untrained = copy.deepcopy(start.with_spec(final_spec(unet.spec, stages)))
         states = fidelity_states(start, scheduler, seed, fidelity, track)
         before = fidelity_on(untrained, scheduler, states, fidelity, track)
+    if start.overshoot is not None:
+        start.overshoot.taken.zero_()  # what it learns is ε as it is
     trained, done = train_stages(start, lesson, stages, run, track)
     if before is None or states is None or untrained is None:
         return None
+    settle_anew(trained, lesson.ann, scheduler, seed, track)
     after = fidelity_on(trained, scheduler, states, fidelity, track)
     if not math.isfinite(after.epsilon_error):
         raise TrainingError("what was trained predicts nothing finite; try a lower `learning_rate`.")

@@ -1,0 +1,47 @@
+"""Converted networks and the clip of their sampler: which know of it, and how they are settled to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusers import UNet2DModel
+
+from ann2snn_diffusion.common.progress import Track
+from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.diffusion.memory import fewer_if_large, images_at_once
+from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
+from ann2snn_diffusion.diffusion.noising import clip_of_epsilon
+from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
+from ann2snn_diffusion.spiking.ann_outputs import Batch, rows_of_batch
+from ann2snn_diffusion.spiking.settle_overshoot import attach_overshoot, settle_overshoot
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.workflows.calibration_states import PER_TRAJECTORY
+
+MOST_STATES = 176
+"""That a network is settled on, unless they are large: 16 in each of the usual noise segments."""
+
+
+def tell_of_clip(unet: SpikingUNet2DModel, scheduler: Any) -> None:
+    """Have a network know of the clip of ``scheduler``, if that has one; the network gives ε, and takes x_s alone."""
+    clip = clip_of_epsilon(scheduler)
+    if clip is not None and unet.config["in_channels"] == unet.config["out_channels"]:
+        attach_overshoot(unet, noise_schedule(scheduler).signal, clip)
+
+
+def settle(unet: SpikingUNet2DModel, batch: Batch, track: Track) -> None:
+    """Settle a network that knows of a clip, on the first states of ``batch``, as many of each noise segment."""
+    if unet.overshoot is not None:
+        some = rows_of_batch(batch, slice(0, _count(unet)))
+        settle_overshoot(unet, some, images_at_once(unet), track("sampler's clip", len(some[0])))
+
+
+def settle_anew(unet: SpikingUNet2DModel, ann: UNet2DModel, scheduler: Any, seed: int, track: Track) -> None:
+    """Settle a trained network, on states of the sampling of ``ann``."""
+    if unet.overshoot is not None:
+        starts = tuple(noise_schedule(scheduler).starts(unet.spec.segments))
+        wanted = StatesSpec(_count(unet), starts, PER_TRAJECTORY)
+        settle(unet, sampling_states(ann, scheduler, wanted, stream("clip", seed), track).arguments(), track)
+
+
+def _count(unet: SpikingUNet2DModel) -> int:
+    return fewer_if_large(unet, MOST_STATES, len(unet.spec.segments))
