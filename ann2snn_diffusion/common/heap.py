@@ -7,21 +7,21 @@ import os
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """glibc's numbers of the parameters of its allocator."""
-LARGEST = 2**31 - 1
-"""Bytes."""
+KEPT = {TRIM_THRESHOLD: 512 << 20, MMAP_THRESHOLD: 128 << 20}
+"""Bytes that are kept at most, and of one piece: a larger one goes back at once."""
 
 
 def keep_freed() -> None:
     """Have this process use freed memory anew, in huge pages; to be called before torch is imported.
 
-    glibc gives large pieces back at once, and then every activation is a new one, made page by page, which takes as
+    glibc gives pieces of 32 MiB back at once, and then every activation is a new one, made page by page, which takes as
     long as computing it. Elsewhere do nothing.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it at its first allocation
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        for parameter in (MMAP_THRESHOLD, TRIM_THRESHOLD):
-            mallopt(parameter, LARGEST)
+        for parameter, size in KEPT.items():
+            mallopt(parameter, size)
 
 
 def give_back() -> None:
