@@ -1,4 +1,5 @@
-"""Where an SNN of the bundled model loses quality: FID with the SNN in one range of noise, its ANN in all others.
+"""Where an SNN of the bundled model loses quality: FID with the SNN in one range of noise, its ANN in all others, and
+how much brighter pixels become that the ANN leaves black.
 
 python benchmarks/noise_ranges.py FOLDER [--ranges 0,120,300,700] [-n 512]
 Several processes share the drawing: torchrun --nproc_per_node 2 benchmarks/noise_ranges.py FOLDER.
@@ -21,12 +22,16 @@ from torch import Tensor
 from ann2snn_diffusion import SpikingUNet2DModel, analog
 from ann2snn_diffusion.common.progress import Advance, silent
 from ann2snn_diffusion.diffusion.conditioning import sample_size
-from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
+from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler, sample, to_pixels
+from ann2snn_diffusion.evaluation.features import FeatureImages
 from ann2snn_diffusion.evaluation.image_quality import fid
 from ann2snn_diffusion.evaluation.real_data import RealData, bundled_data
 from ann2snn_diffusion.models.loading import load_converted
 from ann2snn_diffusion.reporting.terminal import console, following
-from ann2snn_diffusion.search.objectives import drawn_features, shared
+from ann2snn_diffusion.search.objectives import shared
+
+BLACK = 8
+"""Of 255: at most what the ANN leaves of black."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,10 @@ class Within:
             return self.unet(state, diffusion_timestep, label)
 
 
-def _features(network: Any, scheduler: Any, drawing: Drawing, real: RealData, advance: Advance, rows: slice) -> Tensor:
-    return drawn_features(network, scheduler, drawing, rows, real, advance)
+def _drawn(network: Any, scheduler: Any, drawing: Drawing, real: RealData, advance: Advance, rows: slice) -> Tensor:
+    """Features and pixels of images, beside each other, [N, …]."""
+    images = to_pixels(sample(network, scheduler, drawing.part(rows), advance))
+    return torch.cat([real.network(FeatureImages(images)).pooled, images.flatten(1)], 1)
 
 
 def main(
@@ -76,16 +83,18 @@ def main(
     starts = [int(start) for start in ranges.split(",")]
     drawing = Drawing(count, steps, seed, batch_size)
     batches = -(-count // batch_size // process.num_processes)
-    table = Table("the SNN at", "FID")
+    table, of_ann = Table("the SNN at", "FID", "black pixels brighter by, of 255"), None
     with following() as track:
         track = track if process.is_main_process else silent
         for first, end in [(0, 0), *zip(starts, [*starts[1:], last], strict=True), (0, last)]:
             title = f"{first} … {end - 1}" if end else "none: the ANN"
             network: Any = Within(unet, first, end)
             advance = track(title, batches * steps)
-            draw = partial(_features, network, scheduler, drawing, real, advance)
-            features = shared(draw, count, batch_size, process)
-            table.add_row(title, f"{fid(features, real.reference):.2f}")
+            draw = partial(_drawn, network, scheduler, drawing, real, advance)
+            features, pixels = shared(draw, count, batch_size, process).tensor_split([real.network.width], 1)
+            of_ann = pixels if of_ann is None else of_ann
+            brighter = (pixels - of_ann)[of_ann <= BLACK].mean()
+            table.add_row(title, f"{fid(features, real.reference):.2f}", f"{brighter:.2f}")
     if process.is_main_process:
         console().print(f"{folder}: {count} images, DDIM, {steps} steps, seed {seed}, torch {torch.__version__}", table)
 

@@ -116,7 +116,9 @@ def test_what_was_trained_layerwise_can_be_handed_out_synchronous(
     assert run(monkeypatch, *arguments, "-o", "layerwise") == 0
     assert run(monkeypatch, *arguments, "-o", "ticking", "--synchronous") == 0
     layerwise, ticking = weights_of(tmp_path / "layerwise"), weights_of(tmp_path / "ticking")
-    assert all(torch.equal(ticking[name], layerwise[name]) for name in layerwise)
+    settled = "overshoot.taken"  # to what each of them gives
+    assert all(torch.equal(ticking[name], layerwise[name]) for name in layerwise if name != settled)
+    assert not torch.equal(ticking[settled], layerwise[settled])
     report = json.loads((tmp_path / "ticking" / "conversion_report.json").read_text())
     unet = DDPMPipeline.from_pretrained(tmp_path / "ticking").unet
     assert unet.spec.schedule == report["spiking"]["schedule"] == "synchronous"

@@ -330,8 +330,8 @@ def test_mixed_precision_trains_in_bfloat16_and_keeps_float32_weights(
     run(snn, tmp_path / "run", steps=40, train_batch_size=16, mixed_precision="bf16", checkpointing_steps=40)
     assert error(snn) < before
     # What is handed out no longer computes in bfloat16.
-    again = SpikingUNet2DModel.from_unet(snn.ann(), snn.spec)
-    again.load_state_dict(snn.state_dict())
+    snn.save_pretrained(tmp_path / "kept")
+    again = SpikingUNet2DModel.from_pretrained(tmp_path / "kept")
     state, timestep = torch.randn(2, 1, 8, 8), torch.tensor([5, 500])
     with torch.no_grad():
         assert torch.equal(snn(state, timestep).sample, again(state, timestep).sample)
