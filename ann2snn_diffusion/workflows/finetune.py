@@ -126,7 +126,7 @@ def finetune(
     trained, done = train_stages(start, lesson, stages, run, track)
     if before is None or states is None or untrained is None:
         return None
-    settle_anew(trained, lesson.ann, scheduler, seed, track)
+    settle_anew(trained, lesson.ann, scheduler, stages[-1].seed, track)
     after = fidelity_on(trained, scheduler, states, fidelity, track)
     if not math.isfinite(after.epsilon_error):
         raise TrainingError("what was trained predicts nothing finite; try a lower `learning_rate`.")
