@@ -17,8 +17,8 @@ from ann2snn_diffusion.spiking.settle_overshoot import attach_overshoot, settle_
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.calibration_states import PER_TRAJECTORY
 
-MOST_STATES = 176
-"""That a network is settled on, unless they are large: 16 in each of the usual noise segments."""
+MOST_STATES = 88
+"""That a network is settled on, unless they are large: 8 in each of the usual noise segments."""
 
 
 def tell_of_clip(unet: SpikingUNet2DModel, scheduler: Any) -> None:
