@@ -60,12 +60,14 @@ class SeenStates:
         segment: noise segment of each, int64 [N].
         segments: how many there are.
         targets: by synapse, one for each of its corrections; None: too few places to find it from.
+        predicted: what the ANN gives in the end, [N, C, H, W].
     """
 
     batch: Batch
     segment: Tensor
     segments: int
     targets: Mapping[str, list[Target | None]]
+    predicted: Tensor
 
     def __len__(self) -> int:
         return len(self.segment)
@@ -122,13 +124,13 @@ def seen_states(
     segment = segments_of(unet, batch[1])
     asked = _Asked(segment, spec, generator, targets={})
     layers = unet.synapses().items() if spec.correction else ()
-    done = 0
+    done, predicted = 0, []
     for some in split_batch(batch, at_a_time):
         with analog(unet), visiting(after=[(layer, partial(asked.keep, name, layer, done)) for name, layer in layers]):
-            unet(*some)
+            predicted.append(unet(*some).sample)
         done += len(some[0])
         advance(done)
-    return SeenStates(batch, segment, len(unet.spec.segments), asked.targets)
+    return SeenStates(batch, segment, len(unet.spec.segments), asked.targets, torch.cat(predicted))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.spiking.ann_outputs import Batch, split_batch
 from ann2snn_diffusion.spiking.overshoot import Overshoot
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 
 def attach_overshoot(unet: SpikingUNet2DModel, signal: Tensor, clip: float) -> None:
@@ -27,7 +27,9 @@ def attach_overshoot(unet: SpikingUNet2DModel, signal: Tensor, clip: float) -> N
 
 
 @torch.no_grad()
-def settle_overshoot(unet: SpikingUNet2DModel, batch: Batch, at_a_time: int, advance: Advance = idle) -> None:
+def settle_overshoot(
+    unet: SpikingUNet2DModel, batch: Batch, expected: Tensor, at_a_time: int, advance: Advance = idle
+) -> None:
     """Set what ``unet`` takes in each noise segment, in place: d, the root of
 
         mean (o − d)₊ = mean o_ANN,    0 where the network overshoots no further than its ANN.
@@ -36,11 +38,9 @@ def settle_overshoot(unet: SpikingUNet2DModel, batch: Batch, at_a_time: int, adv
 
     Args:
         batch: states x_s [N, C, H, W], diffusion timesteps int64 [N], class labels or None.
+        expected: the ANN's ε for them, [N, C, H, W].
         at_a_time: states that pass the network together.
         advance: told how many states are done.
-
-    Raises:
-        FoldedError: there is no ANN behind ``unet``.
     """
     overshoot = unet.overshoot
     if overshoot is None:
@@ -48,17 +48,14 @@ def settle_overshoot(unet: SpikingUNet2DModel, batch: Batch, at_a_time: int, adv
     overshoot.taken.zero_()
     found: list[Tensor] = []
     for some in split_batch(batch, at_a_time):
-        with analog(unet):
-            expected = unet(*some).sample
-        both = [torch.stack(overshoot.beyond(epsilon, *some[:2])) for epsilon in (expected, unet(*some).sample)]
-        found.append(torch.stack(both))
-        advance(sum(part.shape[2] for part in found))
-    of_ann, of_snn = torch.cat(found, 2)
+        found.append(torch.stack(overshoot.beyond(unet(*some).sample, *some[:2])))
+        advance(sum(part.shape[1] for part in found))
+    of_snn, of_ann = torch.cat(found, 1), overshoot.beyond(expected, *batch[:2])
     segment = unet.segment_of(batch[1])
     for index in segment.unique().tolist():
         for side in range(2):
-            rows = (side, segment == index)
-            overshoot.taken[side, index] = taken(of_snn[rows], of_ann[rows].double().mean().item())
+            rows = segment == index
+            overshoot.taken[side, index] = taken(of_snn[side][rows], of_ann[side][rows].double().mean().item())
 
 
 def taken(overshoot: Tensor, mean: float) -> float:

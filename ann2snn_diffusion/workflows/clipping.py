@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from diffusers import UNet2DModel
+from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Track
 from ann2snn_diffusion.common.random_streams import stream
@@ -12,9 +14,9 @@ from ann2snn_diffusion.diffusion.memory import fewer_if_large, images_at_once
 from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noising import clip_of_epsilon
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
-from ann2snn_diffusion.spiking.ann_outputs import Batch, rows_of_batch
+from ann2snn_diffusion.spiking.ann_outputs import Batch, rows_of_batch, split_batch
 from ann2snn_diffusion.spiking.settle_overshoot import attach_overshoot, settle_overshoot
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
 from ann2snn_diffusion.workflows.calibration_states import PER_TRAJECTORY
 
 MOST_STATES = 88
@@ -28,19 +30,28 @@ def tell_of_clip(unet: SpikingUNet2DModel, scheduler: Any) -> None:
         attach_overshoot(unet, noise_schedule(scheduler).signal, clip)
 
 
-def settle(unet: SpikingUNet2DModel, batch: Batch, track: Track) -> None:
-    """Settle a network that knows of a clip, on the first states of ``batch``, as many of each noise segment."""
+def settle(unet: SpikingUNet2DModel, batch: Batch, expected: Tensor, track: Track) -> None:
+    """Settle a network that knows of a clip, on the first states of ``batch``, as many of each noise segment.
+
+    Args:
+        expected: the ANN's ε for all of them, [N, C, H, W].
+    """
     if unet.overshoot is not None:
-        some = rows_of_batch(batch, slice(0, _count(unet)))
-        settle_overshoot(unet, some, images_at_once(unet), track("sampler's clip", len(some[0])))
+        some = slice(0, _count(unet))
+        advance = track("sampler's clip", len(expected[some]))
+        settle_overshoot(unet, rows_of_batch(batch, some), expected[some], images_at_once(unet), advance)
 
 
+@torch.no_grad()
 def settle_anew(unet: SpikingUNet2DModel, ann: UNet2DModel, scheduler: Any, seed: int, track: Track) -> None:
     """Settle a trained network, on states of the sampling of ``ann``."""
     if unet.overshoot is not None:
         starts = tuple(noise_schedule(scheduler).starts(unet.spec.segments))
         wanted = StatesSpec(_count(unet), starts, PER_TRAJECTORY)
-        settle(unet, sampling_states(ann, scheduler, wanted, stream("clip", seed), track).arguments(), track)
+        batch = sampling_states(ann, scheduler, wanted, stream("clip", seed), track).arguments()
+        with analog(unet):
+            expected = torch.cat([unet(*some).sample for some in split_batch(batch, images_at_once(unet))])
+        settle(unet, batch, expected, track)
 
 
 def _count(unet: SpikingUNet2DModel) -> int:

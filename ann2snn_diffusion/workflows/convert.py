@@ -249,7 +249,7 @@ def _least_squares(source: Source, settings: Settings, images: Tensor | None, tr
     states = calibration_states(source, spec.segments, calibration, images, generator, track)
     seen = seen_by(spiking, states, calibration, track)
     calibrate(spiking, seen, calibration, generator, advance=track("sites calibrated", len(spiking.neurons())))
-    settle(spiking, states.arguments(), track)
+    settle(spiking, seen.batch, seen.predicted, track)
     return spiking
 
 

@@ -152,7 +152,7 @@ def calibrated_to(
         aim = analog + (aim - analog) * (energy - analog) / max(spent - analog, 1e-9)
         del network  # before there is another
         network = _calibrated(recording.make(), aim, recording, calibration, track)
-    settle(network, recording.seen.batch, track)
+    settle(network, recording.seen.batch, recording.seen.predicted, track)
     return network
 
 

@@ -89,10 +89,10 @@ def test_a_settled_network_overshoots_no_further_than_its_ann(unet: UNet2DModel)
     assert overshoot is not None
     with torch.no_grad():
         before = network(*batch).sample
-        settle_overshoot(network, batch, 3)
-        after = network(*batch).sample
         with analog(network):
             ann = network(*batch).sample
+        settle_overshoot(network, batch, ann, 3)
+        after = network(*batch).sample
     assert (overshoot.taken > 0).any()
     for rows in (batch[1] < 300, batch[1] >= 300):
         for side in range(2):
@@ -105,7 +105,9 @@ def test_a_settled_network_overshoots_no_further_than_its_ann(unet: UNet2DModel)
 
 def test_copies_folded_networks_and_files_keep_what_was_settled(unet: UNet2DModel, tmp_path: object) -> None:
     network, batch = known(unet)
-    settle_overshoot(network, batch, 8)
+    with analog(network), torch.no_grad():
+        ann = network(*batch).sample
+    settle_overshoot(network, batch, ann, 8)
     network.save_pretrained(str(tmp_path))
     loaded = SpikingUNet2DModel.from_pretrained(str(tmp_path))
     slower = network.with_spec(SpikeSpec(segments=(0, 300), time_steps=5))
