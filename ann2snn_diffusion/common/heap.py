@@ -14,8 +14,8 @@ KEPT = {TRIM_THRESHOLD: 512 << 20, MMAP_THRESHOLD: 128 << 20}
 def keep_freed() -> None:
     """Have this process use freed memory anew, in huge pages; to be called before torch is imported.
 
-    glibc gives pieces of 32 MiB back at once, and then every activation is a new one, made page by page, which takes as
-    long as computing it. Elsewhere do nothing.
+    glibc gives pieces of 32 MiB and more back at once, and then every large activation is made anew, page by page.
+    Elsewhere do nothing.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it at its first allocation
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -134,13 +134,14 @@ def ddim_step(
     return noisy(scheduler, clean, predicted_noise(scheduler, predicted, states, diffusion_timesteps), following)
 
 
-def clip_of_epsilon(scheduler: Any) -> float | None:
-    """What DDIM clips x̂_0 to where a network predicts ε; None: it does not clip, or the network predicts another."""
+def clip_range(scheduler: Any) -> float | None:
+    """What the scheduler's DDIM clips x̂_0 to, r of [−r, r]; None: it thresholds it, or leaves it as it is."""
     config = scheduler.config
-    clips = config.get("clip_sample", False) and not config.get("thresholding", False)
-    if not clips or noise_schedule(scheduler).prediction != "epsilon":
+    if config.get("thresholding", False):
         return None
-    return config.get("clip_sample_range", 1.0)
+    if config.get("clip_denoised", False):
+        return 1.0
+    return config.get("clip_sample_range", 1.0) if config.get("clip_sample", False) else None
 
 
 def clipped(scheduler: Any, clean: Tensor) -> Tensor:
@@ -149,9 +150,5 @@ def clipped(scheduler: Any, clean: Tensor) -> Tensor:
     if config.get("thresholding", False):
         ddim: Any = DDIMScheduler.from_config(config)
         return ddim._threshold_sample(clean)
-    if config.get("clip_denoised", False):
-        return clean.clamp(-1, 1)
-    if config.get("clip_sample", False):
-        largest = config.get("clip_sample_range", 1.0)
-        return clean.clamp(-largest, largest)
-    return clean
+    largest = clip_range(scheduler)
+    return clean if largest is None else clean.clamp(-largest, largest)

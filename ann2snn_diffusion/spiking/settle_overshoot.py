@@ -34,17 +34,15 @@ def settle_overshoot(
 
         mean (o − d)₊ = mean o_ANN,    0 where the network overshoots no further than its ANN.
 
-    A network that knows of no clip is left as it is.
-
     Args:
+        unet: a network that knows of its sampler's clip.
         batch: states x_s [N, C, H, W], diffusion timesteps int64 [N], class labels or None.
         expected: the ANN's ε for them, [N, C, H, W].
         at_a_time: states that pass the network together.
         advance: told how many states are done.
     """
     overshoot = unet.overshoot
-    if overshoot is None:
-        return
+    assert overshoot is not None
     overshoot.taken.zero_()
     found: list[Tensor] = []
     for some in split_batch(batch, at_a_time):

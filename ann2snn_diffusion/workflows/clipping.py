@@ -12,7 +12,7 @@ from ann2snn_diffusion.common.progress import Track
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.diffusion.memory import fewer_if_large, images_at_once
 from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
-from ann2snn_diffusion.diffusion.noising import clip_of_epsilon
+from ann2snn_diffusion.diffusion.noising import clip_range
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.spiking.ann_outputs import Batch, rows_of_batch, split_batch
 from ann2snn_diffusion.spiking.settle_overshoot import attach_overshoot, settle_overshoot
@@ -25,9 +25,10 @@ MOST_STATES = 88
 
 def tell_of_clip(unet: SpikingUNet2DModel, scheduler: Any) -> None:
     """Have a network know of the clip of ``scheduler``, if that has one; the network gives ε, and takes x_s alone."""
-    clip = clip_of_epsilon(scheduler)
-    if clip is not None and unet.config["in_channels"] == unet.config["out_channels"]:
-        attach_overshoot(unet, noise_schedule(scheduler).signal, clip)
+    clip, schedule = clip_range(scheduler), noise_schedule(scheduler)
+    gives_epsilon = schedule.prediction == "epsilon" and unet.config["in_channels"] == unet.config["out_channels"]
+    if clip is not None and gives_epsilon:
+        attach_overshoot(unet, schedule.signal, clip)
 
 
 def settle(unet: SpikingUNet2DModel, batch: Batch, expected: Tensor, track: Track) -> None:

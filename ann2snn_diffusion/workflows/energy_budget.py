@@ -1,8 +1,8 @@
 """Conversion at an energy: the network of least error that spends a given share of its ANN's energy.
 
 One backward pass tells what ε feels of each site; its values, solved at a price of a spike, tell what that price would
-spend; one calibration pass at the price that fits makes the network; its spikes are counted on states
-that it never saw, and where they miss the budget the price is corrected.
+spend; one calibration pass at the price that fits makes the network; its spikes are counted on states that it never
+saw, and where they miss the budget the price is corrected.
 """
 
 from __future__ import annotations
