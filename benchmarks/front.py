@@ -18,7 +18,8 @@ from ann2snn_diffusion import CalibrationSpec, SpikeSpec, load_source
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, fidelity_on, fidelity_states
 from ann2snn_diffusion.reporting.terminal import following
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-from ann2snn_diffusion.workflows.convert import Settings, recorded
+from ann2snn_diffusion.workflows.conversion_settings import Settings
+from ann2snn_diffusion.workflows.convert import recorded
 from ann2snn_diffusion.workflows.energy_budget import calibrated_to
 
 CASES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LinearMap = nn.Conv2d | nn.Linear
+Total = Callable[[Tensor], Tensor]
 CHUNK = 2048
 COLUMNS = 512
 """Of a Gram matrix, that are computed together, from the diagonal down."""
@@ -47,9 +48,15 @@ class Places:
         """Those of ``fit``, then those of ``held_out``."""
         return torch.cat([self.fit, self.held_out])
 
-    def suffice(self, layer: LinearMap) -> bool:
-        """Whether a correction of ``layer`` can be found there."""
-        return len(self.fit) >= SUFFICIENT * layer.weight[0].numel()
+
+def alone(found: Tensor) -> Tensor:
+    """The total of one process, which has all inputs."""
+    return found
+
+
+def sufficient(places: int, layer: LinearMap) -> bool:
+    """Whether a correction of ``layer`` can be found at so many places."""
+    return places >= SUFFICIENT * layer.weight[0].numel()
 
 
 def _drawn(there: int, count: int, generator: torch.Generator) -> Tensor:
@@ -74,14 +81,13 @@ def ridge(gram: Tensor, cross: Tensor, strength: float) -> Tensor:
 
 @dataclass
 class Moments:
-    """Sums over rows of inputs x, a 1 appended for the bias, and residuals r: Σ x·xᵀ, Σ r·xᵀ, the number of rows.
+    """Sums over rows of inputs x, a 1 appended for the bias, and residuals r: Σ x·xᵀ and Σ r·xᵀ.
 
-    Of the symmetric Σ x·xᵀ only the lower triangle means anything.
+    Of the symmetric Σ x·xᵀ only the lower triangle means anything; its last entry is the number of rows.
     """
 
     gram: Tensor
     cross: Tensor
-    rows: int = 0
 
     @classmethod
     def none_yet(cls, layer: LinearMap) -> Moments:
@@ -95,20 +101,30 @@ class Moments:
         for first in range(0, len(self.gram), COLUMNS):
             self.gram[first:, first : first + COLUMNS] += inputs[:, first:].T @ inputs[:, first : first + COLUMNS]
         self.cross += residuals.T @ inputs
-        self.rows += len(inputs)
+
+    def total(self, total: Total) -> Moments:
+        """Those of all processes."""
+        return Moments(total(self.gram), total(self.cross))
 
     def solve(self, strength: float) -> Tensor:
         """Δ [O, F + 1], the bias in the last column: weights by ridge on centred sums, the bias carries the means."""
-        mean_input, mean_residual = self.gram[-1, :-1] / self.rows, self.cross[:, -1] / self.rows
-        gram = torch.addr(self.gram[:-1, :-1], mean_input, mean_input, alpha=-self.rows)
-        cross = torch.addr(self.cross[:, :-1], mean_residual, mean_input, alpha=-self.rows)
+        rows = self.gram[-1, -1].item()
+        mean_input, mean_residual = self.gram[-1, :-1] / rows, self.cross[:, -1] / rows
+        gram = torch.addr(self.gram[:-1, :-1], mean_input, mean_input, alpha=-rows)
+        cross = torch.addr(self.cross[:, :-1], mean_residual, mean_input, alpha=-rows)
         dtype = torch.float32 if strength >= STRONG else torch.float64
         weight = ridge(gram.to(dtype), cross.to(dtype), strength).double()
         return torch.cat([weight, (mean_residual - weight @ mean_input)[:, None]], dim=1)
 
 
 def correction(
-    layer: LinearMap, received: Tensor, given: Tensor, wanted: Tensor, places: Places, strength: float
+    layer: LinearMap,
+    received: Tensor,
+    given: Tensor,
+    wanted: Tensor,
+    places: Places,
+    strength: float,
+    total: Total = alone,
 ) -> tuple[Tensor, Tensor] | None:
     """Change of weight and bias that takes a layer's output toward its target on the inputs it really receives.
 
@@ -120,6 +136,7 @@ def correction(
         given: its output, [N, O, H', W'] or [N, L, O].
         wanted: its target at all places, [R, O].
         strength: of the ridge, see `ridge`.
+        total: the sum over all processes that have a share of the inputs.
 
     Returns:
         ΔW, shaped as the weight, and Δb [O].
@@ -128,14 +145,15 @@ def correction(
     fit, held_out = places.fit.to(device), places.held_out.to(device)
     for inputs, residuals in _rows(layer, received, given, wanted[: len(fit)], fit):
         moments.add(inputs, residuals)
-    delta, gain = moments.solve(strength).to(received), torch.zeros((), dtype=torch.float64, device=device)
+    delta = moments.total(total).solve(strength).to(received)
+    gain = torch.zeros((), dtype=torch.float64, device=device)
     for inputs, residuals in _rows(layer, received, given, wanted[len(fit) :], held_out):
         left = residuals - inputs @ delta.T
         gain += residuals.square().sum() - left.square().sum()
         moments.add(inputs, residuals)
-    if gain <= 0:
+    if total(gain) <= 0:
         return None
-    delta = moments.solve(strength)
+    delta = moments.total(total).solve(strength)
     return delta[:, :-1].reshape(layer.weight.shape).to(layer.weight), delta[:, -1].to(layer.weight)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hypothesis
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from diffusers import DDPMScheduler, UNet2DModel
 
 # Tests run side by side, a process for every core: more threads, also of programs that they start, would only wait.
@@ -39,6 +40,18 @@ def build_unet(**changes: Any) -> UNet2DModel:
         if "norm" in name:
             parameter.data.add_(0.3 * torch.randn_like(parameter))
     return unet.eval()
+
+
+def forget_processes() -> None:
+    """Let accelerate start anew, as in a new process."""
+    for state in (AcceleratorState, PartialState, GradientState):
+        state._reset_state()
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    yield
+    forget_processes()
 
 
 @pytest.fixture(scope="session")

@@ -60,14 +60,22 @@ def convert(
     verbose: Annotated[bool, typer.Option("--verbose", help="All sites, not the five of largest error.")] = False,
     force: Force = False,
 ) -> None:
-    """Convert a pretrained DDPM into a spiking U-Net, without training and without data."""
-    from ann2snn_diffusion.cli.device import usable_device
+    """Convert a pretrained DDPM into a spiking U-Net, without training and without data.
+
+    Several processes share the calibration:
+    accelerate launch --num_processes 2 -m ann2snn_diffusion.cli convert …; torchrun --nproc_per_node 2 on CPUs
+    """
+    from ann2snn_diffusion.cli.device import start_process
     from ann2snn_diffusion.common.atomic_output import FRONT_FILE, REPORT_FILE, refuse_existing
+    from ann2snn_diffusion.common.specs import require
 
     energies = None if front is None else _energies(front, calibration)
     folder = output or Path(f"{Path(source).resolve().name}-{'front' if energies else 'snn'}")
     refuse_existing(folder, force, marker=FRONT_FILE if energies else REPORT_FILE)
-    device = usable_device(device, quiet)
+    process, device = start_process(device, quiet)
+    alone = process.num_processes == 1
+    require(alone or not energies, "front", front, "one process; several share the calibration of one model")
+    quiet = quiet or not process.is_main_process
 
     from ann2snn_diffusion.common.random_streams import stream
     from ann2snn_diffusion.data.image_files import read_images
@@ -78,7 +86,8 @@ def convert(
     from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.calibration_states import MOST_STATES
-    from ann2snn_diffusion.workflows.convert import Settings, convert_to_folder
+    from ann2snn_diffusion.workflows.conversion_settings import Settings
+    from ann2snn_diffusion.workflows.convert import convert_together
     from ann2snn_diffusion.workflows.front import front_to_folder
     from ann2snn_diffusion.workflows.result_folder import Writing
 
@@ -100,21 +109,22 @@ def convert(
             tell(console(quiet), f"{images}: {odd}")
     written = ", samples.png" if samples != 0 else ""
     writing = Writing(samples, force=force, dtype=dtype, folded=folded)
+    settings = Settings(spiking, calibration)
     if energies:
         with following(quiet) as track:
             points = front_to_folder(
-                ann, folder, energies, settings=Settings(spiking, calibration), images=pictures, writing=writing,
-                track=track,
-            )  # fmt: skip
+                ann, folder, energies, settings=settings, images=pictures, writing=writing, track=track
+            )
         console(quiet).print(front_table([point.figures() for point in points]))
         tell(console(quiet), f"{folder}: a model for each energy, front.json, front.png{written}")
         return
     with following(quiet) as track:
-        conversion = convert_to_folder(
-            ann, folder, spec=spiking, calibration=calibration, images=pictures, writing=writing, track=track
+        conversion = convert_together(
+            ann, folder, process, settings=settings, images=pictures, writing=writing, track=track
         )
-    budget = calibration.budget(spiking)
-    print_conversion(console(quiet), conversion.report, conversion.unet.spec, budget, verbose=verbose)
+    if conversion is not None:
+        budget = calibration.budget(spiking)
+        print_conversion(console(quiet), conversion.report, conversion.unet.spec, budget, verbose=verbose)
     tell(console(quiet), f"{folder}: model, conversion_report.json{written}")
 
 

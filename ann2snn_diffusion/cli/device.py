@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import typer
@@ -39,8 +40,13 @@ def start_process(device: str, quiet: bool = False) -> tuple[PartialState, str]:
     """
     from accelerate import PartialState
 
-    device = usable_device(device, quiet)
+    device = usable_device(device, quiet or not _launched_first())
     process = PartialState(cpu=device == "cpu")
     if process.num_processes > 1 and device == "cuda":
         device = usable_device(f"cuda:{process.local_process_index}")
     return process, device
+
+
+def _launched_first() -> bool:
+    """Whether this process is the main one, as launchers tell it before processes know each other."""
+    return os.environ.get("RANK", "0") == "0"

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from ann2snn_diffusion.common.progress import Advance, idle
+from ann2snn_diffusion.common.shares import ALONE, Shares
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.corrected import Corrected, Correction
 from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
-from calibration.correct import Places, outputs_at
+from calibration.correct import Places, outputs_at, sufficient
 from calibration.observe import visiting
 
 KEPT_AS = torch.bfloat16
@@ -54,13 +55,14 @@ class Target:
 
 @dataclass(frozen=True)
 class SeenStates:
-    """N states of all noise segments.
+    """N states of all noise segments: of several processes, the share of one.
 
     Attributes:
         segment: noise segment of each, int64 [N].
         segments: how many there are.
         targets: by synapse, one for each of its corrections; None: too few places to find it from.
         predicted: what the ANN gives in the end, [N, C, H, W].
+        shares: of the processes that calibrate together.
     """
 
     batch: Batch
@@ -68,6 +70,7 @@ class SeenStates:
     segments: int
     targets: Mapping[str, list[Target | None]]
     predicted: Tensor
+    shares: Shares
 
     def __len__(self) -> int:
         return len(self.segment)
@@ -108,6 +111,7 @@ def seen_states(
     generator: torch.Generator,
     at_a_time: int,
     advance: Advance = idle,
+    shares: Shares = ALONE,
 ) -> SeenStates:
     """Ask the ANN behind ``unet`` what each synapse gives for a batch.
 
@@ -115,6 +119,7 @@ def seen_states(
         generator: that places are drawn by.
         at_a_time: states that pass the ANN together.
         advance: called for every state.
+        shares: of the processes of which each asks about a batch of its own.
 
     Raises:
         SpecError: a noise segment without a state.
@@ -122,7 +127,7 @@ def seen_states(
     """
     require_ann(unet, "calibrate")
     segment = segments_of(unet, batch[1])
-    asked = _Asked(segment, spec, generator, targets={})
+    asked = _Asked(segment, spec, generator, shares, targets={})
     layers = unet.synapses().items() if spec.correction else ()
     done, predicted = 0, []
     for some in split_batch(batch, at_a_time):
@@ -130,7 +135,7 @@ def seen_states(
             predicted.append(unet(*some).sample)
         done += len(some[0])
         advance(done)
-    return SeenStates(batch, segment, len(unet.spec.segments), asked.targets, torch.cat(predicted))
+    return SeenStates(batch, segment, len(unet.spec.segments), asked.targets, torch.cat(predicted), shares)
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,7 @@ class _Asked:
     segment: Tensor
     spec: CalibrationSpec
     generator: torch.Generator
+    shares: Shares
     targets: dict[str, list[Target | None]]
 
     def keep(self, name: str, layer: Corrected, first: int, _input: Tensor, output: Tensor) -> None:
@@ -154,8 +160,8 @@ class _Asked:
     def _empty(self, part: Correction, output: Tensor) -> Target | None:
         rows, channels = len(rows_of(part, self.segment)), len(part.linear.weight)
         positions = output[0].numel() // channels
-        places = Places.drawn(rows, positions, part.positions, self.generator)
-        if not places.suffice(part.linear):
+        places = Places.drawn(rows, positions, part.positions // self.shares.count, self.generator)
+        if not sufficient(int(self.shares.total(torch.tensor(len(places.fit), device=output.device))), part.linear):
             return None
         return Target(places, output.new_empty(len(places.all), channels, dtype=KEPT_AS))
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ann2snn_diffusion.common.heap import give_back
 from ann2snn_diffusion.common.progress import Advance, idle
+from ann2snn_diffusion.common.shares import Shares
 from ann2snn_diffusion.spiking.ann_outputs import SeenStates, Target
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.corrected import Corrected, Correction
@@ -48,7 +49,8 @@ def calibrate(
     """Set all thresholds, offsets and corrected weights of ``unet`` in place.
 
     Args:
-        seen: states of all noise segments, and what the ANN makes of them; all pass the network together.
+        seen: states of all noise segments, and what the ANN makes of them; all pass the network together. Of several
+            processes each has a share of them, and all set the same.
         solve: how scale and offset are found; by default as ``spec.method`` says.
         advance: called after every site.
     """
@@ -80,8 +82,10 @@ class _CalibrationPass:
     def charge(self, name: str, neuron: SpikingNeuron, value: Tensor) -> None:
         """Solve the neuron's thresholds from what arrives."""
         arrived = value_of(value, len(self.seen))
+        count = max(1, self.spec.positions // self.seen.shares.count)
         samples = [
-            sample_of(arrived[rows], neuron.dim, self.spec.positions, self.generator) for rows in self.seen.by_segment()
+            joined(sample_of(arrived[rows], neuron.dim, count, self.generator), self.seen.shares)
+            for rows in self.seen.by_segment()
         ]
         scale, neuron.offset.data = self.solve(name, samples)
         neuron.threshold.data = scale * sum(neuron.weights)
@@ -110,7 +114,8 @@ class _CalibrationPass:
         given = value_of(output, len(self.seen))
         if part.segment is not None:
             received, given = received[rows], given[rows]
-        found = correction(part.linear, received, given, target.output, target.places, part.strength)
+        total = self.seen.shares.total
+        found = correction(part.linear, received, given, target.output, target.places, part.strength, total)
         if found is None:
             return
         weight, bias = layer.as_stored(found[0]), found[1]
@@ -119,6 +124,12 @@ class _CalibrationPass:
         at_a_time = max(1, CORRECTED_AT_A_TIME // output[0].numel())
         for some, of_some in zip(rows.split(at_a_time), received.split(at_a_time), strict=True):
             every_tick[:, some] += apply_delta(part.linear, of_some, weight, None if part.bias is None else bias)
+
+
+def joined(sample: Sample, shares: Shares) -> Sample:
+    """The samples of one segment that several processes drew, as one."""
+    low, high = shares.joined(sample.low), shares.joined(sample.high)
+    return Sample(shares.joined(sample.rows[0])[None], low.amin(0, keepdim=True), high.amax(0, keepdim=True))
 
 
 def solved(unet: SpikingUNet2DModel, spec: CalibrationSpec, site: str, samples: list[Sample]) -> tuple[Tensor, Tensor]:

@@ -19,11 +19,12 @@ PER_TRAJECTORY = 16
 MOST_STATES = 352
 
 
-def state_count(calibration: CalibrationSpec, unet: UNet2DModel, segments: int) -> int:
+def state_count(calibration: CalibrationSpec, unet: UNet2DModel, segments: int, processes: int = 1) -> int:
     """States that are calibrated on: as many as asked for; else 352, fewer where they hold much, and at least one for
-    each noise segment.
+    each noise segment in each process.
     """
-    return calibration.states or max(segments, min(MOST_STATES, AT_ONCE // bytes_per_image(unet)))
+    fitting = processes * (AT_ONCE // bytes_per_image(unet))
+    return calibration.states or max(processes * segments, min(MOST_STATES, fitting))
 
 
 def calibration_states(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.atomic_output import new_folder
+from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.common.reservation import reserved
-from ann2snn_diffusion.diffusion.memory import require_memory_of_passes
+from ann2snn_diffusion.common.shares import ALONE, Shares
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
@@ -26,14 +29,12 @@ from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.folding import fold
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-from ann2snn_diffusion.workflows.calibration_states import calibration_states, state_count
+from ann2snn_diffusion.workflows.calibration_states import calibration_states
 from ann2snn_diffusion.workflows.clipping import settle, tell_of_clip
+from ann2snn_diffusion.workflows.conversion_settings import Settings
 from ann2snn_diffusion.workflows.energy_budget import Recording, calibrated_to, record, seen_by
-from ann2snn_diffusion.workflows.fitness import ConversionError, on_schedule, refuse_unfit
+from ann2snn_diffusion.workflows.fitness import ConversionError, refuse_unfit
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, stored_as, write_result
-
-MOST_DOUBLED = 5
-"""Time steps of which all sites are doubled unasked: 2·5 digits are more than any site needs."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +43,6 @@ class Conversion:
 
     unet: SpikingUNet2DModel
     report: FidelityReport
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a conversion is asked for, with nothing left open."""
-
-    spec: SpikeSpec
-    calibration: CalibrationSpec
-
-    @classmethod
-    def of(
-        cls, spec: SpikeSpec | None, calibration: CalibrationSpec | None, unet: UNet2DModel, scheduler: Any
-    ) -> Settings:
-        """Fill in the energy, what makes spikes worth it, and the states, and move noise segments to a scheduler's own.
-
-        Raises:
-            SpecError: an energy beside a spec that it cannot be met with; more states than memory holds.
-        """
-        spec, calibration = on_schedule(spec or SpikeSpec(), scheduler), calibration or CalibrationSpec()
-        energy = calibration.budget(spec)
-        if energy:
-            spec = _frugal(spec)
-        states = state_count(calibration, unet, len(spec.segments))
-        require_memory_of_passes("states", states, unet)
-        return cls(replace(spec, dead_zone=bool(spec.dead_zone)), replace(calibration, energy=energy, states=states))
 
 
 def convert(
@@ -119,7 +95,8 @@ def convert_source(
     refuse_unfit(source.unet, source.scheduler, source.condition)
     refuse_images(source, images)
     settings = Settings.of(spec, calibration, source.unet, source.scheduler)
-    return _converted(source, settings, images=images, fidelity=fidelity, track=track)
+    made = _calibrated(source, settings, images, track)
+    return _measured(made, source, settings.calibration.seed, fidelity, track)
 
 
 def convert_to_folder(
@@ -146,14 +123,60 @@ def convert_to_folder(
     refuse_unfit(source.unet, source.scheduler, source.condition)
     refuse_images(source, images)
     settings, writing = Settings.of(spec, calibration, source.unet, source.scheduler), writing or Writing()
-    seed = settings.calibration.seed
     with reserved(output), new_folder(output, writing.force, source.folder) as folder:
-        conversion = _converted(source, settings, images=images, track=track)
-        conversion = as_written(conversion, source, seed, writing, track)
-        networks = {"ANN": source.unet, f"SNN, T = {settings.spec.time_steps}": conversion.unet}
-        grids = sample_grids(networks, source, writing, seed, track)
-        converted = with_history(conversion, source, settings.calibration, images, writing)
-        write_result(folder, converted, conversion.report, grids, writing.dtype)
+        unet = _calibrated(source, settings, images, track)
+        return _written(folder, unet, source, settings.calibration, images, writing, track)
+
+
+def convert_together(
+    source: Source,
+    output: Path,
+    process: PartialState,
+    *,
+    settings: Settings,
+    images: Tensor | None = None,
+    writing: Writing | None = None,
+    track: Track = silent,
+) -> Conversion | None:
+    """`convert_to_folder` by several processes, each of which calibrates on a share of the states.
+
+    Args:
+        process: one of them. The main one measures and writes; the others return None.
+        settings: what is left open in it is filled in.
+
+    Raises:
+        OutputError, ConversionError, ConditionError, ScheduleError, UnsupportedLayerError, SpecError: in all processes;
+            see `convert_to_folder`.
+    """
+    refuse_unfit(source.unet, source.scheduler, source.condition)
+    refuse_images(source, images)
+    writing, shares = writing or Writing(), Shares(process)
+    settings = Settings.of(settings.spec, settings.calibration, source.unet, source.scheduler, shares.count)
+    with reserved_by_main(output, process), ExitStack() as stack:
+        made = new_folder(output, writing.force, source.folder)
+        folder = everywhere(lambda: stack.enter_context(made), process)
+        unet = _calibrated(source, settings, images, track, shares)
+        if not process.is_main_process:
+            return None
+        return _written(folder, unet, source, settings.calibration, images, writing, track)
+
+
+def _written(
+    folder: Path,
+    unet: SpikingUNet2DModel,
+    source: Source,
+    calibration: CalibrationSpec,
+    images: Tensor | None,
+    writing: Writing,
+    track: Track,
+) -> Conversion:
+    """A calibrated network, measured and written."""
+    conversion = _measured(unet, source, calibration.seed, None, track)
+    conversion = as_written(conversion, source, calibration.seed, writing, track)
+    networks = {"ANN": source.unet, f"SNN, T = {unet.spec.time_steps}": conversion.unet}
+    grids = sample_grids(networks, source, writing, calibration.seed, track)
+    converted = with_history(conversion, source, calibration, images, writing)
+    write_result(folder, converted, conversion.report, grids, writing.dtype)
     return conversion
 
 
@@ -198,7 +221,9 @@ def with_history(
     )  # fmt: skip
 
 
-def recorded(source: Source, settings: Settings, images: Tensor | None, track: Track) -> Recording:
+def recorded(
+    source: Source, settings: Settings, images: Tensor | None, track: Track, shares: Shares = ALONE
+) -> Recording:
     """What networks at any energy are made from.
 
     Raises:
@@ -210,7 +235,7 @@ def recorded(source: Source, settings: Settings, images: Tensor | None, track: T
         wanted, generator = replace(calibration, states=count), stream("calibration", calibration.seed)
         return calibration_states(source, spec.segments, wanted, images, generator, track)
 
-    return record(partial(_uncalibrated, source, spec), source.scheduler, draw, calibration, track)
+    return record(partial(_uncalibrated, source, spec), source.scheduler, draw, calibration, track, shares)
 
 
 def _measured(
@@ -232,22 +257,22 @@ def finite(conversion: Conversion) -> Conversion:
     return conversion
 
 
-def _converted(
-    source: Source, settings: Settings, *, images: Tensor | None, fidelity: FidelitySpec | None = None, track: Track
-) -> Conversion:
-    energy, seed = settings.calibration.energy, settings.calibration.seed
-    if energy:  # without a name for the recording, so that it is let go before the network is measured
-        made = calibrated_to(energy, recorded(source, settings, images, track), settings.calibration, track)
-    else:
-        made = _least_squares(source, settings, images, track)
-    return _measured(made, source, seed, fidelity, track)
+def _calibrated(
+    source: Source, settings: Settings, images: Tensor | None, track: Track, shares: Shares = ALONE
+) -> SpikingUNet2DModel:
+    energy = settings.calibration.energy
+    if energy:
+        return calibrated_to(energy, recorded(source, settings, images, track, shares), settings.calibration, track)
+    return _least_squares(source, settings, images, track, shares)
 
 
-def _least_squares(source: Source, settings: Settings, images: Tensor | None, track: Track) -> SpikingUNet2DModel:
+def _least_squares(
+    source: Source, settings: Settings, images: Tensor | None, track: Track, shares: Shares
+) -> SpikingUNet2DModel:
     spec, calibration = settings.spec, settings.calibration
     spiking, generator = _uncalibrated(source, spec), stream("calibration", calibration.seed)
     states = calibration_states(source, spec.segments, calibration, images, generator, track)
-    seen = seen_by(spiking, states, calibration, track)
+    seen = seen_by(spiking, states, calibration, track, shares)
     calibrate(spiking, seen, calibration, generator, advance=track("sites calibrated", len(spiking.neurons())))
     settle(spiking, seen.batch, seen.predicted, track)
     return spiking
@@ -259,12 +284,3 @@ def _uncalibrated(source: Source, spec: SpikeSpec) -> SpikingUNet2DModel:
         raise ConversionError(f"Nothing was converted: keep = {list(spec.keep)} leaves every site analog.")
     tell_of_clip(made, source.scheduler)
     return made
-
-
-def _frugal(spec: SpikeSpec) -> SpikeSpec:
-    """``spec`` with what makes spikes worth their energy."""
-    if not spec.doubled and spec.time_steps <= MOST_DOUBLED:
-        spec = replace(spec, doubled=("*",))  # digits that nobody uses cost nothing
-    if spec.dead_zone is None:
-        spec = replace(spec, dead_zone=spec.schedule == "layerwise")
-    return spec

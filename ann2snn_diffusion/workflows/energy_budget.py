@@ -18,6 +18,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.heap import give_back
 from ann2snn_diffusion.common.progress import Track
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.common.shares import ALONE, Shares
 from ann2snn_diffusion.diffusion.memory import fewer_if_large, images_at_once
 from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noising import image_error_weights
@@ -75,12 +76,14 @@ def record(
     draw: Callable[[int], NoisyStates],
     calibration: CalibrationSpec,
     track: Track,
+    shares: Shares = ALONE,
 ) -> Recording:
     """Measure what spikes cost and what they are worth.
 
     Args:
-        draw: noisy states, equally many of every noise segment in any two consecutive parts.
+        draw: noisy states, equally many of every noise segment in any consecutive parts.
         calibration: the least energy that a network will be calibrated to, how many states, the seed.
+        shares: of the processes that calibrate together; each of them measures this itself.
 
     Raises:
         SpecError: an energy out of reach, before any state is drawn; a noise segment without a state.
@@ -106,13 +109,16 @@ def record(
     worth = image_error_weights(scheduler, bounds).to(network.device)
     plan = plan_of(network, sensitivity, judged, prices, widths, worth)
     give_back()
-    return Recording(make, layout, plan, seen_by(network, seen, calibration, track), held_out)
+    return Recording(make, layout, plan, seen_by(network, seen, calibration, track, shares), held_out)
 
 
-def seen_by(unet: SpikingUNet2DModel, states: NoisyStates, calibration: CalibrationSpec, track: Track) -> SeenStates:
-    """States with what the ANN makes of them, a few at a time."""
-    advance, generator = track("ANN's outputs", len(states)), stream("places", calibration.seed)
-    seen = seen_states(unet, states.arguments(), calibration, generator, images_at_once(unet), advance)
+def seen_by(
+    unet: SpikingUNet2DModel, states: NoisyStates, calibration: CalibrationSpec, track: Track, shares: Shares
+) -> SeenStates:
+    """This process's share of states with what the ANN makes of them, a few at a time."""
+    own = states.part(shares.own(len(states)))
+    advance, generator = track("ANN's outputs", len(own)), stream("places", calibration.seed)
+    seen = seen_states(unet, own.arguments(), calibration, generator, images_at_once(unet), advance, shares)
     give_back()
     return seen
 
@@ -147,7 +153,8 @@ def calibrated_to(
     network = _calibrated(recording.make(), aim, recording, calibration, track)
     for _ in range(CORRECTIONS):
         spent = energy_share(network, recording)
-        if abs(spent / energy - 1) <= TOLERANCE or (spent < energy and aim >= recording.plan.most):
+        met = abs(spent / energy - 1) <= TOLERANCE or (spent < energy and aim >= recording.plan.most)
+        if recording.seen.shares.of_main(met):
             break
         aim = analog + (aim - analog) * (energy - analog) / max(spent - analog, 1e-9)
         del network  # before there is another

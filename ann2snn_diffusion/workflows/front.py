@@ -22,9 +22,9 @@ from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.reporting.picture import picture
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.workflows.conversion_settings import Settings
 from ann2snn_diffusion.workflows.convert import (
     Conversion,
-    Settings,
     as_written,
     finite,
     recorded,

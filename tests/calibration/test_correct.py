@@ -72,6 +72,7 @@ def test_correction_leaves_a_layer_alone_where_it_could_only_learn_noise(generat
 def test_moments_of_more_inputs_than_are_summed_together_are_those_of_all(generator: torch.Generator) -> None:
     layer = nn.Linear(2 * COLUMNS + 100, 3)
     inputs = torch.randn(50, layer.in_features + 1, generator=generator)
+    inputs[:, -1] = 1
     residuals = torch.randn(50, 3, generator=generator)
     moments = Moments.none_yet(layer)
     for rows in (slice(0, 20), slice(20, 50)):
@@ -79,7 +80,7 @@ def test_moments_of_more_inputs_than_are_summed_together_are_those_of_all(genera
     gram = (inputs.T @ inputs).double()
     torch.testing.assert_close(moments.gram.tril(), gram.tril(), rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(moments.cross, (residuals.T @ inputs).double(), rtol=1e-5, atol=1e-4)
-    assert moments.rows == 50
+    assert moments.gram[-1, -1] == 50
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 3, 8, 100])

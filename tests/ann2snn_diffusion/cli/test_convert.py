@@ -7,6 +7,7 @@ import pytest
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from ann2snn_diffusion import cli
+from tests.two_processes import a2s
 
 
 @pytest.fixture
@@ -53,6 +54,20 @@ def test_convert_then_sample(
     assert "expected a name that ends in .png" in str(run(monkeypatch, "sample", "ddpm-snn", "-o", "picture.snn"))
     assert "a folder that exists" in str(run(monkeypatch, "sample", "ddpm-snn", "-o", "absent/picture.png"))
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("energy", ["0", "0.3"])
+def test_two_processes_convert_as_one_does(ddpm: str, energy: str, tmp_path: Path) -> None:
+    errors = []
+    for name, processes in (("one", 1), ("two", 2)):
+        settings = ["-o", name, "--energy", energy, "--states", "56", "--samples", "0"]
+        printed = a2s("convert", ddpm, *settings, processes=processes)
+        assert printed.count("relative ε error to the ANN") == printed.count("device: ") == 1
+        report = json.loads((tmp_path / name / "conversion_report.json").read_text())
+        errors.append(report["epsilon_error"])
+    assert errors[1] == pytest.approx(errors[0], rel=0.2)
+    assert errors[1] != errors[0]
 
 
 def test_a_recipe_is_overridden_by_flags(ddpm: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

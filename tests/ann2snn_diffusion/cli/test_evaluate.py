@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.ann2snn_diffusion.cli.test_convert import run
+from tests.two_processes import a2s
 
 pytestmark = pytest.mark.usefixtures("beside_models")
 
@@ -37,17 +35,9 @@ def test_evaluate_writes_figures_and_plots(
 
 @pytest.mark.slow
 def test_two_processes_draw_the_images_of_one(tmp_path: Path) -> None:
-    command = ["-m", "ann2snn_diffusion.cli", "evaluate", "snn", "-n", "5", "--steps", "2", "--batch-size", "2", "-o"]
-    # On CPUs, accelerate launch starts one process, whatever it is asked for.
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    # As many threads each: the last bits of a convolution depend on their number.
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
-    for arguments in ([*command, "one"], [*launch, *command, "two"]):
-        finished = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment
-        )
-        assert finished.returncode == 0, finished.stderr
-        assert finished.stdout.count("relative ε error to the ANN") == 1
+    command = ["evaluate", "snn", "-n", "5", "--steps", "2", "--batch-size", "2", "-o"]
+    for name, processes in (("one", 1), ("two", 2)):
+        assert a2s(*command, name, processes=processes).count("relative ε error to the ANN") == 1
     one, two = images_of(tmp_path / "one"), images_of(tmp_path / "two")
     assert len(one) == 6
     assert one == two

@@ -4,13 +4,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState, PartialState
 from diffusers import DDPMPipeline, DDPMScheduler
 from PIL import Image
 from safetensors.torch import load_file
@@ -22,7 +20,8 @@ from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.workflows.convert import convert_to_folder
 from ann2snn_diffusion.workflows.result_folder import Writing
 from tests.ann2snn_diffusion.cli.test_convert import run
-from tests.conftest import build_unet
+from tests.conftest import build_unet, forget_processes
+from tests.two_processes import a2s
 
 QUICK = ["--train-batch-size", "4", "--sampler-steps", "4", "--lr-warmup-steps", "1", "--samples", "2"]
 SHORT = [*QUICK, "--even-if-worse"]
@@ -44,13 +43,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for place in folders.iterdir():
         (tmp_path / place.name).symlink_to(place)
-    yield
-    for state in (AcceleratorState, PartialState, GradientState):
-        state._reset_state()
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -213,9 +209,9 @@ def test_one_recipe_trains_layerwise_and_then_through_the_ticks(
         assert (working / file).exists(), file
     # The same as two commands, the second of the first's folder.
     layerwise = ["--steps", "2", "--seed", "3", "--synchronous", "--mixed-precision", "bf16"]
-    AcceleratorState._reset_state()
+    forget_processes()
     assert run(monkeypatch, "finetune", "rate", "-o", "one", *layerwise, *SHORT) == 0
-    AcceleratorState._reset_state()
+    forget_processes()
     assert run(monkeypatch, "finetune", "one", "-o", "two", "--steps", "1", "--seed", "4", *SHORT) == 0
     staged, two = weights_of(tmp_path / "rate-ft"), weights_of(tmp_path / "two")
     assert all(torch.equal(staged[name], two[name]) for name in two)
@@ -228,27 +224,15 @@ def test_one_recipe_trains_layerwise_and_then_through_the_ticks(
 @pytest.mark.slow
 def test_two_processes_go_through_stages_together(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(STAGES)
-    command = [
-        "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "ann2snn_diffusion.cli",
-        "finetune", "rate", "--recipe", "mine.toml", *SHORT, "--samples", "0",
-    ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    finished = subprocess.run([sys.executable, *command], check=False, env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
+    a2s("finetune", "rate", "--recipe", "mine.toml", *SHORT, "--samples", "0", processes=2)
     report = json.loads((tmp_path / "rate-ft" / "conversion_report.json").read_text())
     assert [step["settings"]["processes"] for step in report["provenance"][1:]] == [2, 2]
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    command = [
-        "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "ann2snn_diffusion.cli",
-        "finetune", "snn", "--steps", "2", "--energy", "0.3", *SHORT, "--samples", "0",
-    ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    finished = subprocess.run([sys.executable, *command], check=False, env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.count("relative ε error, all diffusion timesteps") == 1
+    printed = a2s("finetune", "snn", "--steps", "2", "--energy", "0.3", *SHORT, "--samples", "0", processes=2)
+    assert printed.count("relative ε error, all diffusion timesteps") == 1
     report = json.loads((tmp_path / "snn-ft" / "conversion_report.json").read_text())
     assert report["provenance"][-1]["settings"]["processes"] == 2
     rollouts = sorted((tmp_path / "snn-ft-training" / "checkpoint-000002").glob("rollout-*"))

@@ -5,14 +5,13 @@ import errno
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
-from accelerate.state import AcceleratorState, GradientState, PartialState
 from matplotlib.figure import Figure
 from safetensors import SafetensorError
 
@@ -73,15 +72,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def disk(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+def disk(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
     place = tmp_path / "disk"
     place.mkdir()
     for name in ("ddpm", "snn"):
         (tmp_path / name).symlink_to(folders / name)
     monkeypatch.chdir(place)
-    yield Disk(place, monkeypatch)
-    for state in (AcceleratorState, PartialState, GradientState):
-        state._reset_state()
+    return Disk(place, monkeypatch)
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -1,17 +1,14 @@
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import PartialState
 from diffusers import DDPMPipeline, DDPMScheduler
 from PIL import Image
 
@@ -26,6 +23,7 @@ from ann2snn_diffusion.workflows.convert import convert_to_folder
 from ann2snn_diffusion.workflows.result_folder import Writing
 from tests.ann2snn_diffusion.cli.test_convert import run
 from tests.conftest import build_unet
+from tests.two_processes import ENVIRONMENT, a2s
 
 QUICK = ["-n", "28", "--held-out", "28", "--evaluations", "5", "--samples", "2", "--bootstrap", "10"]
 
@@ -50,12 +48,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def here(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for place in folders.iterdir():
         (tmp_path / place.name).symlink_to(place)
-    yield
-    PartialState._reset_state()
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, best: float) -> None:
@@ -201,18 +197,12 @@ def test_a_journal_of_another_objective_is_one_clear_line(monkeypatch: pytest.Mo
     assert "belong to another search" in code
 
 
-def command(*arguments: str, processes: int = 1) -> tuple[list[str], dict[str, str]]:
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
-    program = [sys.executable, *launch, "-m", "ann2snn_diffusion.cli", "search-thresholds", *arguments]
-    return program, os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
-
-
 @pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     settings = ["--by", "stage", *QUICK, "--evaluations", "30", "--samples", "0"]
-    program, environment = command("snn", "-o", "killed", *settings)
+    program = [sys.executable, "-m", "ann2snn_diffusion.cli", "search-thresholds", "snn", "-o", "killed", *settings]
     journal = tmp_path / "killed-search" / "journal.jsonl"
-    process = subprocess.Popen(program, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(program, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not journal.exists() or len(journal.read_text().splitlines()) < 4:
         assert process.poll() is None
         time.sleep(0.01)
@@ -221,9 +211,7 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_pat
     assert not (tmp_path / "killed").exists()
     kept = journal.read_text()[: journal.read_text().rindex("\n") + 1]
     for name in ("killed", "whole"):
-        program, environment = command("snn", "-o", name, *settings)
-        finished = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
-        assert finished.returncode == 0, finished.stderr
+        a2s("search-thresholds", "snn", "-o", name, *settings)
     assert journal.read_text().startswith(kept)
     killed, whole = (
         json.loads((tmp_path / name / "threshold_search.json").read_text()) for name in ("killed", "whole")
@@ -238,10 +226,8 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_pat
 def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
     settings = [*QUICK, "--batch-size", "10", "--samples", "0"]
     for name, processes in (("one", 1), ("two", 2)):
-        program, environment = command("snn", "-o", name, *settings, processes=processes)
-        finished = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
-        assert finished.returncode == 0, finished.stderr
-        assert finished.stdout.count("settings tried") == 1
+        found = a2s("search-thresholds", "snn", "-o", name, *settings, processes=processes)
+        assert found.count("settings tried") == 1
     one, two = (json.loads((tmp_path / name / "threshold_search.json").read_text()) for name in ("one", "two"))
     assert [found["value"] for found in one["evaluations"]] == [found["value"] for found in two["evaluations"]]
     assert one["verdict"] == two["verdict"]

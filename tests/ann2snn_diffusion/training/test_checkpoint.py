@@ -2,14 +2,12 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
 from hypothesis import HealthCheck, given, settings
 from torch import nn
 
@@ -24,13 +22,6 @@ from ann2snn_diffusion.training.checkpoint import (
 from tests.mutations import changes, loaded
 
 LIMIT = 9
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate() -> Iterator[None]:
-    yield
-    for state in (AcceleratorState, PartialState, GradientState):
-        state._reset_state()
 
 
 def parts(value: float = 1.0) -> dict[str, Any]:

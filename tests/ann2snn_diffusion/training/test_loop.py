@@ -1,83 +1,18 @@
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import UNet2DModel
 from torch import Tensor
 
-from ann2snn_diffusion.common.atomic_output import OutputError
-from ann2snn_diffusion.common.progress import silent
 from ann2snn_diffusion.common.specs import SpecError
-from ann2snn_diffusion.data.datasets import RealImages
-from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
-from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training import learner, loop
-from ann2snn_diffusion.training.checkpoint import ResumeError, TrainingProgress, checkpoints, find_checkpoint
-from ann2snn_diffusion.training.loop import Lesson, TrainingError, train
-from ann2snn_diffusion.training.run import TrainingRun
-from ann2snn_diffusion.training.spec import TrainingSpec
-from ann2snn_diffusion.workflows.convert import convert
-
-QUICK = CalibrationSpec(energy=0, states=4, positions=64, sampler_steps=2)
-SHORT: dict[str, Any] = {
-    "steps": 4, "train_batch_size": 4, "sampler_steps": 4, "lr_warmup_steps": 1, "checkpointing_steps": 2,
-    "learning_rate": 1e-3, "save_images_steps": 0,
-}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate() -> Iterator[None]:
-    yield
-    for state in (AcceleratorState, PartialState, GradientState):
-        state._reset_state()
-
-
-@pytest.fixture
-def make_snn(unet: UNet2DModel, scheduler: DDPMScheduler) -> Callable[..., SpikingUNet2DModel]:
-    def make(**spec: Any) -> SpikingUNet2DModel:
-        return convert(
-            unet, scheduler, spec=SpikeSpec(**{"segments": (0,), "time_steps": 2} | spec), calibration=QUICK
-        ).unet
-
-    return make
-
-
-def run(snn: SpikingUNet2DModel, folder: Path, more: dict[str, Any] | None = None, **changes: Any) -> TrainingProgress:
-    spec = TrainingSpec(**SHORT | changes)
-    accelerator = Accelerator(
-        cpu=True,
-        mixed_precision=spec.mixed_precision,
-        gradient_accumulation_steps=spec.gradient_accumulation_steps,
-        step_scheduler_with_optimizer=False,
-    )
-    folder.mkdir(exist_ok=True)
-    more = more or {}
-    lesson = Lesson(snn.ann(), DDPMScheduler(), more.get("images"))
-    training_run = TrainingRun(accelerator, folder, more.get("resume"), more.get("finish"))
-    identity = {"model": "m", "steps": spec.steps}
-    if "look" in more:
-        training_run = replace(training_run, look=more["look"])
-    return train(snn, lesson, spec, training_run, identity=identity, track=more.get("track", silent))
-
-
-def error(snn: SpikingUNet2DModel) -> float:
-    generator = torch.Generator().manual_seed(9)
-    states, timesteps = torch.randn(64, 1, 8, 8, generator=generator), torch.randint(1000, (64,), generator=generator)
-    with torch.no_grad():
-        with analog(snn):
-            target = snn(states, timesteps).sample
-        return (snn(states, timesteps).sample - target).square().mean().item()
-
-
-def losses_of(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "loss.jsonl").read_text().splitlines()]
+from ann2snn_diffusion.training.checkpoint import checkpoints
+from ann2snn_diffusion.training.loop import TrainingError
+from tests.ann2snn_diffusion.training.short_trainings import error, losses_of, pictures, run
 
 
 @pytest.mark.slow
@@ -138,104 +73,6 @@ def test_thresholds_and_leaks_stay_in_range_whatever_the_learning_rate(
         assert 0 < neuron.leak.item() <= 1
 
 
-def test_resumed_from_an_older_checkpoint_amid_torn_logs_it_ends_as_it_did(
-    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path
-) -> None:
-    whole, again = make_snn(), make_snn()
-    run(whole, tmp_path / "run")
-    (tmp_path / "run" / "loss.jsonl").write_bytes(b'{"step": 1, "dist\n\n\xff\x00garbage\n')
-    run(again, tmp_path / "run", {"resume": "checkpoint-000002"})
-    assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), again.parameters(), strict=True))
-    assert [place.name for place in checkpoints(tmp_path / "run")] == ["checkpoint-000002", "checkpoint-000004"]
-    (tmp_path / "run" / "loss.jsonl").unlink()
-    (tmp_path / "run" / "loss.jsonl").mkdir()
-    run(make_snn(), tmp_path / "run", {"resume": "checkpoint-000002"})
-
-
-@pytest.mark.parametrize("use_ema", [True, False])
-def test_a_finished_checkpoint_is_what_training_would_have_handed_out_there_and_may_still_be_resumed(
-    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, use_ema: bool
-) -> None:
-    seen: dict[int, dict[str, Tensor]] = {}
-
-    def look(done: int, network: SpikingUNet2DModel, _: Path | None) -> None:
-        seen[done] = {name: part.clone() for name, part in network.state_dict().items()}
-
-    whole, folder = make_snn(), tmp_path / "run"
-    run(whole, folder, {"look": look}, use_ema=use_ema, save_images_steps=2)
-    log = (folder / "loss.jsonl").read_text()
-    for checkpoint, step in (("checkpoint-000002", 2), ("latest", 4)):
-        finished = make_snn()
-        done = run(finished, folder, {"finish": checkpoint}, use_ema=use_ema)
-        assert done.step == step
-        assert done.seconds > 0
-        assert all(torch.equal(part, seen[step][name]) for name, part in finished.state_dict().items())
-        assert not finished.training
-        assert not any(parameter.requires_grad for parameter in finished.parameters())
-    assert (folder / "loss.jsonl").read_text() == log
-    assert [place.name for place in checkpoints(folder)] == ["checkpoint-000002", "checkpoint-000004"]
-    assert not all(torch.equal(seen[2][name], part) for name, part in whole.state_dict().items())
-
-
-@pytest.mark.parametrize(("data", "changes"), [(False, {}), (True, {}), (False, {"energy": 0.2})])
-def test_a_resumed_training_is_bitwise_one_that_never_stopped(
-    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, data: bool, changes: dict[str, Any]
-) -> None:
-    more: dict[str, Any] = {"images": pictures()} if data else {}
-    whole = make_snn()
-    run(whole, tmp_path / "whole", more, **changes)
-
-    def stop(done: int | None = None, figures: Any = None) -> None:
-        if done == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(make_snn(), tmp_path / "stopped", more | {"track": lambda stage, steps: stop}, **changes)
-    resumed = make_snn()
-    run(resumed, tmp_path / "stopped", more | {"resume": "latest"}, **changes)
-    for (name, one), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
-        assert torch.equal(one, other), name
-    assert [line["step"] for line in losses_of(tmp_path / "stopped")] == [1, 2, 3, 3, 4]
-    last, expected = losses_of(tmp_path / "stopped")[-1], losses_of(tmp_path / "whole")[-1]
-    assert last | {"seconds": 0} == expected | {"seconds": 0}
-
-
-def test_only_the_newest_checkpoints_are_kept(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:
-    run(make_snn(), tmp_path / "run", checkpointing_steps=1, checkpoints_total_limit=2)
-    assert [place.name for place in checkpoints(tmp_path / "run")] == ["checkpoint-000003", "checkpoint-000004"]
-    assert sorted(place.name for place in (tmp_path / "run").iterdir()) == [
-        "checkpoint-000003", "checkpoint-000004", "loss.jsonl",
-    ]  # fmt: skip
-
-
-def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(
-    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path
-) -> None:
-    run(make_snn(), tmp_path / "run")
-    checkpoint = checkpoints(tmp_path / "run")[-1]
-    with pytest.raises(ResumeError, match=r"another training: steps was 4 and is 6"):
-        run(make_snn(), tmp_path / "run", {"resume": str(checkpoint)}, steps=6)
-    weights = checkpoint / "state.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(ResumeError, match=r"damaged.*resume from another"):
-        run(make_snn(), tmp_path / "run", {"resume": str(checkpoint)})
-
-
-def test_a_checkpoint_cut_short_is_not_found(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:
-    def cut(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ann2snn_diffusion.training.checkpoint.save_file", cut)
-        with pytest.raises(OutputError, match=r"no checkpoint could be written at step 2.*No space left"):
-            run(make_snn(), tmp_path / "run")
-    assert any((tmp_path / "run").iterdir())
-    with pytest.raises(ResumeError, match="no checkpoint to resume from"):
-        find_checkpoint(tmp_path / "run", "latest")
-    run(make_snn(), tmp_path / "run")
-    assert len(checkpoints(tmp_path / "run")) == 2
-
-
 def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_last_good_checkpoint(
     make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,13 +115,6 @@ def test_running_out_of_memory_says_what_helps(
     monkeypatch.setattr(loop, "loss_terms", full)
     with pytest.raises(TrainingError, match=r"step 1: out of memory.*`train_batch_size`.*`gradient_checkpointing`"):
         run(make_snn(), tmp_path / "run")
-
-
-def pictures() -> RealImages:
-    def read(index: int) -> Tensor:
-        return torch.randint(256, (1, 8, 8), generator=torch.Generator().manual_seed(index)).byte().expand(3, -1, -1)
-
-    return RealImages("pictures", "as they are", "digest", 20, read)
 
 
 def test_denoising_learns_from_images_alone_and_all_parameters_may(

@@ -1,10 +1,8 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from accelerate import PartialState
-from accelerate.state import AcceleratorState, GradientState
 from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, UNet2DModel
 
 from ann2snn_diffusion import CalibrationSpec, FidelitySpec, SpikeSpec, SpikingUNet2DModel, TrainingSpec, convert
@@ -14,13 +12,6 @@ from ann2snn_diffusion.workflows.clipping import tell_of_clip
 
 QUICK = CalibrationSpec(energy=0, states=14, positions=64, sampler_steps=3)
 SHORT = TrainingSpec(steps=2, train_batch_size=4, sampler_steps=4, lr_warmup_steps=1, even_if_worse=True)
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate() -> Iterator[None]:
-    yield
-    for state in (AcceleratorState, PartialState, GradientState):
-        state._reset_state()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from ann2snn_diffusion.evaluation.fidelity import FidelitySpec, measure_fidelity
 from ann2snn_diffusion.models.loading import Source, load_converted
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.workflows.convert import ConversionError, Settings, convert, convert_to_folder
+from ann2snn_diffusion.workflows.conversion_settings import Settings
+from ann2snn_diffusion.workflows.convert import ConversionError, convert, convert_to_folder
 from ann2snn_diffusion.workflows.result_folder import Writing
 from tests.conftest import build_unet
 

@@ -9,7 +9,8 @@ from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
 from ann2snn_diffusion.models.loading import Source
 from ann2snn_diffusion.spiking.calibration_spec import ENERGY, CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.workflows.convert import Conversion, Settings, convert, recorded
+from ann2snn_diffusion.workflows.conversion_settings import Settings
+from ann2snn_diffusion.workflows.convert import Conversion, convert, recorded
 
 STATES = FidelitySpec(4, 6)
 

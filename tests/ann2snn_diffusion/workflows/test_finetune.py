@@ -1,13 +1,10 @@
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from accelerate import PartialState
-from accelerate.state import AcceleratorState, GradientState
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from ann2snn_diffusion.common.specs import SpecError
@@ -29,13 +26,6 @@ QUICK = CalibrationSpec(energy=0, states=14, positions=64, sampler_steps=3)
 SHORT = TrainingSpec(steps=2, train_batch_size=4, sampler_steps=4, lr_warmup_steps=1, even_if_worse=True)
 FEW = FidelitySpec(2, 4)
 NO_PICTURES = Writing(samples=0)
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate() -> Iterator[None]:
-    yield
-    for state in (AcceleratorState, PartialState, GradientState):
-        state._reset_state()
 
 
 def test_from_python_the_argument_stays_and_nothing_is_written(

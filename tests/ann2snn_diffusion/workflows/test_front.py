@@ -11,7 +11,8 @@ from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.models.loading import Source, load_converted
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.workflows.convert import Settings, convert
+from ann2snn_diffusion.workflows.conversion_settings import Settings
+from ann2snn_diffusion.workflows.convert import convert
 from ann2snn_diffusion.workflows.front import front_to_folder
 from ann2snn_diffusion.workflows.result_folder import Writing
 

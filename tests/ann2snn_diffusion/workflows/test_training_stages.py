@@ -1,13 +1,11 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from accelerate import PartialState
-from accelerate.state import AcceleratorState, GradientState
 from diffusers import DDPMScheduler, UNet2DModel
 
 from ann2snn_diffusion.common.progress import Advance, idle, silent
@@ -21,6 +19,7 @@ from ann2snn_diffusion.training.run import TrainingRun, accelerator_for
 from ann2snn_diffusion.training.spec import TrainingSpec
 from ann2snn_diffusion.workflows.convert import convert
 from ann2snn_diffusion.workflows.finetune import Finetuning, finetune
+from tests.conftest import forget_processes
 
 FEW = FidelitySpec(2, 4)
 LAYERWISE = TrainingSpec(
@@ -29,17 +28,6 @@ LAYERWISE = TrainingSpec(
 )  # fmt: skip
 TICKING = replace(LAYERWISE, steps=3, train_batch_size=2, mixed_precision="no", synchronous=False, seed=1)
 STAGES = (LAYERWISE, TICKING)
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate() -> Iterator[None]:
-    yield
-    reset()
-
-
-def reset() -> None:
-    for state in (AcceleratorState, PartialState, GradientState):
-        state._reset_state()
 
 
 Train = Callable[..., Finetuning]
@@ -54,7 +42,7 @@ def train(unet: UNet2DModel, scheduler: DDPMScheduler) -> Train:
     def run(
         spec: Any, folder: Path | None = None, start: SpikingUNet2DModel = snn, track: Any = silent, **begin: Any
     ) -> Finetuning:
-        reset()
+        forget_processes()
         if folder is not None:
             folder.mkdir(exist_ok=True)
         first = spec[0] if isinstance(spec, tuple) else spec
