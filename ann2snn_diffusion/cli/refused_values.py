@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ann2snn_diffusion.cli.option_of_field import with_flags, with_value
@@ -37,5 +38,6 @@ def _as_given(error: SpecError, request: Request, flags: Mapping[str, str]) -> s
 
 
 def _comes_from(value: Any, given: Any) -> bool:
-    """Whether a value is what was given; lists have become tuples."""
-    return value in (given, tuple(given) if isinstance(given, list) else given)
+    """Whether a value is what was given; lists have become tuples, and files may have become their names."""
+    names = (str(given),) if isinstance(given, Path) else ()
+    return value in (given, tuple(given) if isinstance(given, list) else given, *names)

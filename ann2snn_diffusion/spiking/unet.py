@@ -241,12 +241,13 @@ class SpikingUNet2DModel(UNet2DModel):
             sample, steps = sample.repeat(ticks, 1, 1, 1), steps.repeat(ticks)
             if class_labels is not None:
                 class_labels = class_labels.repeat(ticks, *[1] * (class_labels.ndim - 1))
-        segment = self.segment_of(told if told.shape[0] == 1 else steps) if len(self.spec.segments) > 1 else None
-        with running(ForwardPass(segment, ticks, sample, as_ann, self.mode.listener)):
+        segment = self.segment_of(told)
+        of_rows = None if len(self.spec.segments) == 1 else segment if len(told) == 1 else segment.repeat(ticks)
+        with running(ForwardPass(of_rows, ticks, sample, as_ann, self.mode.listener)):
             (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
         noise = value_of(noise, batch)
         if self.overshoot is not None and not as_ann:
-            noise = self.overshoot(noise, states, told, self.segment_of(told))
+            noise = self.overshoot(noise, states, told, segment)
         return UNet2DOutput(sample=noise) if return_dict else (noise,)
 
     def enable_gradient_checkpointing(self, gradient_checkpointing_func: Callable[..., Any] | None = None) -> None:

@@ -38,7 +38,7 @@ def test_a_file_that_is_being_written_is_not_touched(monkeypatch: pytest.MonkeyP
     ("arguments", "message"),
     [
         (["nowhere"], "expected a folder that a2s convert wrote"),
-        (["snn", "-o", "snn.onnx"], "output = 'snn.onnx': expected a name that ends in .pt2"),
+        (["snn", "-o", "snn.onnx"], "--output snn.onnx: expected a name that ends in .pt2"),
         (["snn", "-o", "snn.pt2", "--format", "onnx"], "expected a name that ends in .onnx"),
         (["snn", "-o", "nowhere/snn.pt2"], "expected a file name in a folder that exists"),
         (["snn", "--spikes", "--format", "onnx"], "--spikes: expected no --format onnx beside it"),
