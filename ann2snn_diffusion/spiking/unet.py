@@ -242,7 +242,7 @@ class SpikingUNet2DModel(UNet2DModel):
             if class_labels is not None:
                 class_labels = class_labels.repeat(ticks, *[1] * (class_labels.ndim - 1))
         segment = self.segment_of(told)
-        of_rows = None if len(self.spec.segments) == 1 else segment if len(told) == 1 else segment.repeat(ticks)
+        of_rows = None if len(self.spec.segments) == 1 else segment if told.shape[0] == 1 else segment.repeat(ticks)
         with running(ForwardPass(of_rows, ticks, sample, as_ann, self.mode.listener)):
             (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
         noise = value_of(noise, batch)

@@ -51,7 +51,8 @@ def test_convert_then_sample(
     (tmp_path / "pic.jpg").write_text("a picture of mine")
     assert run(monkeypatch, "sample", "ddpm-snn", "-o", "pic.jpg", "-n", "1", "--steps", "1", "--quiet", "--force") == 0
     assert (tmp_path / "pic.jpg").read_bytes().startswith(b"\xff\xd8\xff")
-    assert "--output picture.snn: expected a name that ends in .png" in str(run(monkeypatch, "sample", "ddpm-snn", "-o", "picture.snn"))
+    refused = str(run(monkeypatch, "sample", "ddpm-snn", "-o", "picture.snn"))
+    assert "--output picture.snn: expected a name that ends in .png" in refused
     assert "a folder that exists" in str(run(monkeypatch, "sample", "ddpm-snn", "-o", "absent/picture.png"))
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
