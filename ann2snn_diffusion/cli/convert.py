@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ann2snn_diffusion.cli.shared_options import Condition, Device, Force, Quiet, Samples
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from torch import Tensor
+
+    from ann2snn_diffusion.models.loading import Source
 
 
 def convert(
@@ -77,15 +83,11 @@ def convert(
     require(alone or not energies, "front", front, "one process; several share the calibration of one model")
     quiet = quiet or not process.is_main_process
 
-    from ann2snn_diffusion.common.random_streams import stream
-    from ann2snn_diffusion.data.image_files import read_images
-    from ann2snn_diffusion.diffusion.conditioning import sample_size
     from ann2snn_diffusion.models.loading import load_source, with_conditions, with_random_weights
     from ann2snn_diffusion.reporting.fidelity_table import print_conversion
     from ann2snn_diffusion.reporting.front_plot import front_table
     from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
-    from ann2snn_diffusion.workflows.calibration_states import MOST_STATES
     from ann2snn_diffusion.workflows.conversion_settings import Settings
     from ann2snn_diffusion.workflows.convert import convert_together
     from ann2snn_diffusion.workflows.front import front_to_folder
@@ -93,20 +95,14 @@ def convert(
 
     if rules is not None:
         load_rules(rules)
-    ann = with_conditions(load_source(source, device, scheduler, variant), condition)
+    ann, out = with_conditions(load_source(source, device, scheduler, variant), condition), console(quiet)
     if ann.scheduler_of:
-        tell(console(quiet), f"scheduler: {type(ann.scheduler).__name__}, {ann.scheduler_of}")
+        tell(out, f"scheduler: {type(ann.scheduler).__name__}, {ann.scheduler_of}")
     if ann.variant and not variant:
-        tell(console(quiet), f"weights: variant {ann.variant}, for no others lie there")
+        tell(out, f"weights: variant {ann.variant}, for no others lie there")
     if random_init:
         ann = with_random_weights(ann, calibration.seed)
-    pictures = None
-    if images is not None:
-        count, generator = calibration.states or MOST_STATES, stream("calibration images", calibration.seed)
-        channels, size = ann.unet.config["in_channels"], sample_size(ann.unet)
-        pictures, odd = read_images(images, count, channels, size, generator)
-        if odd:
-            tell(console(quiet), f"{images}: {odd}")
+    pictures = None if images is None else _read(images, ann, calibration, out)
     written = ", samples.png" if samples != 0 else ""
     writing = Writing(samples, force=force, dtype=dtype, folded=folded)
     settings = Settings(spiking, calibration)
@@ -115,8 +111,8 @@ def convert(
             points = front_to_folder(
                 ann, folder, energies, settings=settings, images=pictures, writing=writing, track=track
             )
-        console(quiet).print(front_table([point.figures() for point in points]))
-        tell(console(quiet), f"{folder}: a model for each energy, front.json, front.png{written}")
+        out.print(front_table([point.figures() for point in points]))
+        tell(out, f"{folder}: a model for each energy, front.json, front.png{written}")
         return
     with following(quiet) as track:
         conversion = convert_together(
@@ -124,8 +120,27 @@ def convert(
         )
     if conversion is not None:
         budget = calibration.budget(spiking)
-        print_conversion(console(quiet), conversion.report, conversion.unet.spec, budget, verbose=verbose)
-    tell(console(quiet), f"{folder}: model, conversion_report.json{written}")
+        print_conversion(out, conversion.report, conversion.unet.spec, budget, verbose=verbose)
+    tell(out, f"{folder}: model, conversion_report.json{written}")
+
+
+def _read(images: Path, ann: Source, calibration: CalibrationSpec, out: Console) -> Tensor:
+    """Calibration images as the ANN takes them, [N, C, H, W] in [−1, 1]; what was odd about some is told.
+
+    Raises:
+        ImagesError: see `read_images`.
+    """
+    from ann2snn_diffusion.common.random_streams import stream
+    from ann2snn_diffusion.data.image_files import read_images
+    from ann2snn_diffusion.diffusion.conditioning import sample_size
+    from ann2snn_diffusion.reporting.terminal import tell
+    from ann2snn_diffusion.workflows.calibration_states import MOST_STATES
+
+    count, generator = calibration.states or MOST_STATES, stream("calibration images", calibration.seed)
+    pictures, odd = read_images(images, count, ann.unet.config["in_channels"], sample_size(ann.unet), generator)
+    if odd:
+        tell(out, f"{images}: {odd}")
+    return pictures
 
 
 def _energies(front: str, calibration: CalibrationSpec) -> tuple[float, ...]:
