@@ -1,21 +1,15 @@
 import dataclasses
 import json
 import math
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from accelerate import PartialState
 from diffusers import DDPMScheduler
 
-from ann2snn_diffusion.common.atomic_output import OutputError
-from ann2snn_diffusion.models.loading import Converted, Source, load_converted
-from ann2snn_diffusion.search.journal import JournalError
+from ann2snn_diffusion.models.loading import Converted, load_converted
 from ann2snn_diffusion.search.objectives import Objective, Part, objective_of
-from ann2snn_diffusion.search.result import Search
 from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.search.trials import SearchError
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
@@ -23,58 +17,16 @@ from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows import search_thresholds as threshold_search
-from ann2snn_diffusion.workflows.convert import convert, convert_to_folder
-from ann2snn_diffusion.workflows.result_folder import Writing
-from ann2snn_diffusion.workflows.search_thresholds import search_thresholds, search_thresholds_to_folder
+from ann2snn_diffusion.workflows.convert import convert
+from tests.ann2snn_diffusion.workflows.short_searches import (
+    QUICK,
+    factor_of,
+    mean,
+    of_factor,
+    replace_objective,
+    search,
+)
 from tests.conftest import build_unet
-
-QUICK = SearchSpec(count=28, held_out=28, evaluations=8, bootstrap=20, sampler_steps=4)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny converted model."""
-    source = Source(build_unet(), DDPMScheduler(), "tiny")  # pyright: ignore[reportArgumentType]
-    output = tmp_path_factory.mktemp("models") / "snn"
-    spec = SpikeSpec(segments=(0, 300))
-    quick = CalibrationSpec(energy=0, states=56, positions=256, sampler_steps=4)
-    convert_to_folder(source, output, spec=spec, calibration=quick, writing=Writing(samples=0))
-    return output
-
-
-def search(converted: Converted, working: Path, spec: SearchSpec = QUICK) -> Search:
-    """A search whose journal lies in the folder ``working``."""
-    working.mkdir(exist_ok=True)
-    journal, process = working / "journal.jsonl", PartialState(cpu=True)
-    return search_thresholds(converted.unet, converted.scheduler, spec=spec, journal=journal, process=process)
-
-
-def _factor(network: SpikingUNet2DModel) -> float:
-    assert isinstance(network.guidance, dict) or network.guidance == 1
-    return network.guidance["all"] if isinstance(network.guidance, dict) else 1.0
-
-
-def _mean(rows: torch.Tensor) -> float:
-    return rows.mean().item()
-
-
-def _of_factor(rows: Callable[[float], torch.Tensor]) -> Callable[[SpikingUNet2DModel], torch.Tensor]:
-    return lambda network: rows(_factor(network))
-
-
-def replace_objective(
-    monkeypatch: pytest.MonkeyPatch, value: Callable[[float], float], drawn: list[float] | None = None
-) -> None:
-    """A search for the global factor g of ``value``(g), which has no chance in it."""
-
-    def draw(network: SpikingUNet2DModel) -> torch.Tensor:
-        factor = _factor(network)
-        if drawn is not None:
-            drawn.append(factor)
-        return torch.full((8,), value(factor), dtype=torch.float64)
-
-    objective = Objective("planted", draw, _mean)
-    monkeypatch.setattr(threshold_search, "objective_of", lambda *_: objective)
 
 
 @pytest.mark.slow
@@ -102,14 +54,16 @@ def test_thresholds_that_were_all_scaled_are_found_within_a_percent(
     assert found.unet.guidance == found.winner.guidance
 
 
-def test_a_winner_by_chance_is_not_stored(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_winner_by_chance_is_not_stored(
+    converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = {
         "searched": lambda factor: torch.full((8,), 1 + (factor - 1.03) ** 2, dtype=torch.float64),
         "judged": lambda factor: torch.tensor([1.0, 2, 3, 4, 5, 6, 7, 8]) + (factor != 1) * torch.tensor([-1.0, 1] * 4),
     }
-    objectives = {name: Objective(name, _of_factor(values), _mean) for name, values in rows.items()}
+    objectives = {name: Objective(name, of_factor(values), mean) for name, values in rows.items()}
     monkeypatch.setattr(threshold_search, "objective_of", lambda *given: objectives[given[3]])
-    found = search(load_converted(folder), tmp_path / "guided")
+    found = search(load_converted(converted_folder), tmp_path / "guided")
     assert found.trials[0].guidance == {"all": 1.0}
     assert found.winner.guidance["all"] == pytest.approx(1.03, abs=1e-3)
     verdict = found.verdict
@@ -121,43 +75,45 @@ def test_a_winner_by_chance_is_not_stored(folder: Path, tmp_path: Path, monkeypa
 
 
 def test_held_out_states_are_not_those_of_the_search(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def favouring_another(*given: Any) -> Objective:
         real = objective_of(*given)
-        return Objective("real", lambda unet: real.draw(unet) * (2 if _factor(unet) == 1 else 1), real.score)
+        return Objective("real", lambda unet: real.draw(unet) * (2 if factor_of(unet) == 1 else 1), real.score)
 
     monkeypatch.setattr(threshold_search, "objective_of", favouring_another)
-    found = search(load_converted(folder), tmp_path / "guided")
+    found = search(load_converted(converted_folder), tmp_path / "guided")
     assert found.verdict is not None
     assert found.verdict.at_one != found.trials[0].value
 
 
 def test_the_optimum_of_a_known_function_is_found_and_stored(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace_objective(monkeypatch, lambda factor: 1 + 50 * (factor - 1.03) ** 2)
-    converted = load_converted(folder)
+    converted = load_converted(converted_folder)
     found = search(converted, tmp_path / "guided")
     assert found.winner.guidance["all"] == pytest.approx(1.03, abs=1e-3)
     assert found.unet.guidance == found.winner.guidance
     assert len(found.trials) <= QUICK.evaluations
 
 
-def test_where_factor_one_is_best_it_stays(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_factor_one_is_best_it_stays(
+    converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     replace_objective(monkeypatch, lambda factor: 1 + abs(factor - 1))
-    converted = load_converted(folder)
+    converted = load_converted(converted_folder)
     found = search(converted, tmp_path / "guided")
     assert found.verdict is None
     assert found.unet.guidance == {"all": 1.0}
 
 
 def test_values_that_are_not_finite_are_recorded_and_count_as_worst(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace_objective(monkeypatch, lambda factor: math.nan if factor > 1.02 else 2 - factor)
     spec = dataclasses.replace(QUICK, optimizer="grid", evaluations=12)
-    found = search(load_converted(folder), tmp_path / "guided", spec)
+    found = search(load_converted(converted_folder), tmp_path / "guided", spec)
     assert any(math.isnan(one.value) for one in found.trials)
     assert found.winner.guidance["all"] == max(one.guidance["all"] for one in found.trials if not math.isnan(one.value))
     lines = (tmp_path / "guided" / "journal.jsonl").read_text().splitlines()
@@ -165,63 +121,17 @@ def test_values_that_are_not_finite_are_recorded_and_count_as_worst(
 
 
 def test_nothing_finite_at_factor_one_is_an_error(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace_objective(monkeypatch, lambda factor: math.nan)
     with pytest.raises(SearchError, match="factor 1 is nan"):
-        search(load_converted(folder), tmp_path / "guided")
+        search(load_converted(converted_folder), tmp_path / "guided")
 
 
-@pytest.mark.parametrize("optimizer", ["powell", "differential-evolution"])
-def test_a_stopped_search_goes_on_from_its_journal(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
-) -> None:
-    def value(factor: float) -> float:
-        return 1 + 50 * (factor - 1.03) ** 2
-
-    spec = dataclasses.replace(QUICK, optimizer=optimizer)
-    replace_objective(monkeypatch, value)
-    whole = search(load_converted(folder), tmp_path / "whole", spec)
-
-    drawn: list[float] = []
-
-    def stopping(factor: float) -> float:
-        if len(drawn) == 4:
-            raise KeyboardInterrupt
-        return value(factor)
-
-    replace_objective(monkeypatch, stopping, drawn)
-    with pytest.raises(KeyboardInterrupt):
-        search(load_converted(folder), tmp_path / "guided", spec)
-    journal = tmp_path / "guided" / "journal.jsonl"
-    with journal.open("a") as file:
-        file.write('{"guidance": {"all"')  # a line cut short
-    again: list[float] = []
-    replace_objective(monkeypatch, value, again)
-    found = search(load_converted(folder), tmp_path / "guided", spec)
-    assert [one.guidance for one in found.trials] == [one.guidance for one in whole.trials]
-    assert not set(again[:-2]) & set(drawn[:3])  # the verdict draws factor 1 and the winner once more
-    assert found.guidance == whole.guidance
-
-
-def test_a_journal_of_another_search_is_refused(folder: Path, tmp_path: Path) -> None:
-    converted = load_converted(folder)
-    spec = dataclasses.replace(QUICK, evaluations=2)
-    search(converted, tmp_path / "guided", spec)
-    for changes, field in (({"seed": 1}, "seed"), ({"count": 14}, "count")):
-        with pytest.raises(JournalError, match=field):
-            search(converted, tmp_path / "guided", dataclasses.replace(spec, **changes))
-    next(iter(converted.unet.neurons().values())).threshold.data.mul_(1.1)
-    with pytest.raises(JournalError, match="model"):
-        search(converted, tmp_path / "guided", spec)
-    longer = dataclasses.replace(QUICK, evaluations=4, optimizer="grid", energy=0.5)
-    search(load_converted(folder), tmp_path / "guided", longer)
-
-
-def test_energy_prefers_fewer_spikes(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_energy_prefers_fewer_spikes(converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_objective(monkeypatch, lambda factor: 1 + (factor - 1) ** 2)
     spec = dataclasses.replace(QUICK, energy=1.0, optimizer="grid", bounds=(0.8, 1.2))
-    found = search(load_converted(folder), tmp_path / "guided", spec)
+    found = search(load_converted(converted_folder), tmp_path / "guided", spec)
     assert found.winner.spikes < found.trials[0].spikes
     assert found.winner.value > found.trials[0].value
     assert found.verdict is not None
@@ -229,18 +139,18 @@ def test_energy_prefers_fewer_spikes(folder: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_fewest_spikes_within_the_tolerance_are_found_and_stored(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace_objective(monkeypatch, lambda factor: 1 + max(0.0, factor - 1.1))
     spec = dataclasses.replace(
         QUICK, goal="energy", tolerance=0.05, optimizer="bounded", bounds=(0.8, 1.5), evaluations=16
     )
-    found = search(load_converted(folder), tmp_path / "guided", spec)
+    found = search(load_converted(converted_folder), tmp_path / "guided", spec)
     assert found.winner.guidance["all"] == pytest.approx(1.15, abs=0.02)
     assert found.verdict is not None
     assert not found.verdict.wins  # 5 % worse in every row is no chance
     within = dataclasses.replace(spec, tolerance=0.0)
-    found = search(load_converted(folder), tmp_path / "other", within)
+    found = search(load_converted(converted_folder), tmp_path / "other", within)
     assert found.winner.guidance["all"] == pytest.approx(1.1, abs=0.02)
     assert found.stored is found.winner
     assert found.winner.spikes < found.trials[0].spikes
@@ -254,9 +164,9 @@ def test_steps_that_weigh_the_same_are_not_searched_apart(tmp_path: Path) -> Non
         search(converted, tmp_path / "guided", dataclasses.replace(QUICK, by=("step",)))
 
 
-def test_a_factor_for_every_group_of_the_dimensions(folder: Path, tmp_path: Path) -> None:
+def test_a_factor_for_every_group_of_the_dimensions(converted_folder: Path, tmp_path: Path) -> None:
     spec = dataclasses.replace(QUICK, by=("segment", "stage"), optimizer="direct", evaluations=4)
-    found = search(load_converted(folder), tmp_path / "guided", spec)
+    found = search(load_converted(converted_folder), tmp_path / "guided", spec)
     assert found.groups == ("segment.0", "segment.300", "stage.down", "stage.mid", "stage.up")
     assert all(tuple(one.guidance) == found.groups for one in found.trials)
     assert len(found.trials) == 4
@@ -273,23 +183,17 @@ def test_only_groups_that_have_a_site_are_searched(tmp_path: Path) -> None:
     assert found.groups == ("kind.activation", "kind.shortcut", "kind.resampling", "segment.0")
 
 
-def test_a_grid_beyond_the_budget_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_grid_beyond_the_budget_is_refused(converted_folder: Path, tmp_path: Path) -> None:
     spec = dataclasses.replace(QUICK, by=("kind",), optimizer="grid", evaluations=16)
     with pytest.raises(SearchError, match="evaluations = 16: a grid of 4 factors needs at least 17"):
-        search(load_converted(folder), tmp_path / "guided", spec)
+        search(load_converted(converted_folder), tmp_path / "guided", spec)
     assert not list((tmp_path / "guided").iterdir())
 
 
-def test_a_model_is_no_place_for_a_journal(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder, tmp_path / "guided-search")
-    with pytest.raises(OutputError, match="guided-search is a model"):
-        search_thresholds_to_folder(load_converted(folder), tmp_path / "guided", spec=QUICK)
-
-
 def test_a_winner_that_is_not_finite_on_held_out_states_is_not_stored(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    converted, parts = load_converted(folder), []
+    converted, parts = load_converted(converted_folder), []
 
     def draw(network: SpikingUNet2DModel) -> torch.Tensor:
         assert isinstance(network.guidance, dict)
@@ -307,15 +211,8 @@ def test_a_winner_that_is_not_finite_on_held_out_states_is_not_stored(
     json.dumps(found.to_dict(), allow_nan=False)
 
 
-def test_minutes_end_a_search(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_objective(monkeypatch, lambda factor: factor)
-    spec = dataclasses.replace(QUICK, minutes=1e-9, evaluations=50)
-    found = search(load_converted(folder), tmp_path / "guided", spec)
-    assert len(found.trials) == 1
-
-
-def test_a_search_starts_unguided(folder: Path, tmp_path: Path) -> None:
-    converted = load_converted(folder)
+def test_a_search_starts_unguided(converted_folder: Path, tmp_path: Path) -> None:
+    converted = load_converted(converted_folder)
     spec = dataclasses.replace(QUICK, evaluations=2)
     plain = search(converted, tmp_path / "one", spec).trials[0]
     converted.unet.guidance = 0.8
