@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import geometric_mean
 from typing import Any
 
@@ -33,7 +33,7 @@ class FidelityReport:
     epsilon_error_low_noise: float
     """The same over diffusion timesteps below it."""
     firing_rate: float
-    """Mean over all neurons and time steps, every stratum counting the same."""
+    """Spikes of either sign per neuron and time step, every diffusion timestep counting the same."""
 
     @property
     def synapses(self) -> tuple[SynapseReport, ...]:
@@ -74,13 +74,14 @@ def summarise(
     comparison: Comparison, strata: tuple[NoiseStratum, ...], within: float | None, low_noise_end: int, costs: Costs
 ) -> FidelityReport:
     """The report of a comparison whose states were spread over the strata; for ``within`` see `FidelityReport`."""
+    rates = {site.name: site.spikes_per_neuron / site.firing_steps for site in costs.sites}
     return FidelityReport(
-        sites=comparison.sites,
+        sites=tuple(replace(site, firing_rate=rates[site.name]) for site in comparison.sites),
         costs=costs,
         strata=strata,
         epsilon_error=relative_error(strata),
         epsilon_error_within=within,
         low_noise_end=low_noise_end,
         epsilon_error_low_noise=relative_error(low_noise(strata, low_noise_end)),
-        firing_rate=comparison.firing_rate,
+        firing_rate=1 - costs.activation_sparsity,
     )

@@ -53,8 +53,6 @@ class Comparison:
     """What `compare` found on N states."""
 
     sites: tuple[SiteReport, ...]
-    firing_rate: float
-    """Mean over all neurons and time steps."""
     layout: NetworkLayout
     counts: Counts
     ann_effective: dict[str, Tensor]
@@ -100,10 +98,8 @@ def compare(
         errors.append((predicted - target).square().sum((1, 2, 3)).cpu())
         powers.append(target.square().sum((1, 2, 3)).cpu())
         advance(sum(map(len, errors)))
-    total = {key: sum(site[key] for site in sums.values()) for key in ("spikes", "chances")}
     return Comparison(
         sites=tuple(_site(name, neurons[name], sums[name]) for name in layout.populations),
-        firing_rate=total["spikes"] / max(1.0, total["chances"]),
         layout=layout,
         counts=counter.counts(),
         ann_effective=zeros.effective(),

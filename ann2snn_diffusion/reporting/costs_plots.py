@@ -74,7 +74,7 @@ def plot_spikes(path: Path, costs: Costs, title: str) -> None:
     _name_rows(axes, [short(site.name) for site in costs.sites])
     axes.set_xticks(range(len(costs.strata)), labels=[str(start) for start in costs.strata], fontsize=8)
     axes.set_xlabel("diffusion timestep from (0: clean image)")
-    axes.set_title(f"{title}: spikes per neuron, mean {costs.spikes_per_neuron:.2f}", fontsize=10, loc="left")
+    axes.set_title(f"{title}: spikes per activation, mean {costs.spikes_per_neuron:.2f}", fontsize=10, loc="left")
     figure.colorbar(found, ax=axes, label="spikes of either sign per neuron and forward pass")
     figure.savefig(path, dpi=150)
 
@@ -116,7 +116,7 @@ def plot_trains(path: Path, costs: Costs, title: str) -> None:
     axes.set_xticks(range(longest))
     axes.set_xlabel("spikes of either sign in one train")
     axes.set_ylabel("neurons, %")
-    axes.set_title(f"{title}: {costs.spikes_per_neuron:.2f} spikes per neuron", fontsize=10, loc="left")
+    axes.set_title(f"{title}: {costs.spikes_per_neuron:.2f} spikes per activation", fontsize=10, loc="left")
     axes.grid(alpha=0.3, axis="y")
     figure.savefig(path, dpi=150)
 

@@ -16,11 +16,12 @@ PARTS = {"synapses": "synapses", "with element-wise work": "all", "with memory t
 
 
 def costs_line(costs: Costs) -> str:
-    """Spikes per neuron and the three shares, by the default table, in a few words."""
-    energy = costs.energy()
+    """Spikes per activation and the three shares, by the default table, in a few words."""
+    energy, most = costs.energy(), max((site.firing_steps for site in costs.sites), default=0)
     return (
-        f"{costs.spikes_per_neuron:.2f} spikes per neuron; energy {energy.share:.3f} of the ANN's, "
-        f"{energy.share_all:.3f} with element-wise work, {energy.share_memory:.3f} with memory traffic too\n"
+        f"{costs.spikes_per_neuron:.2f} spikes per activation, of {most} at most; "
+        f"energy {energy.share:.3f} of the ANN's, {energy.share_all:.3f} with element-wise work, "
+        f"{energy.share_memory:.3f} with memory traffic too\n"
         f"({ENERGY_NOTE}; {DEFAULT.name})"
     )
 
@@ -37,8 +38,9 @@ def print_costs(console: Console, costs: Costs, table: CostTable, verbose: bool 
 
 def totals_table(costs: Costs, table: CostTable) -> Table:
     """Energy of one image and forward pass, of a whole image, and the share."""
-    steps = costs.sampler_steps
-    rows = Table("energy", "SNN", "ANN", "share", f"SNN, per image of {steps} steps", "ANN", box=SIMPLE_HEAD)
+    passed, drawn = "a forward pass", f"an image of {costs.sampler_steps} steps"
+    columns = ("energy", f"SNN, {passed}", f"ANN, {passed}", "share", f"SNN, {drawn}", f"ANN, {drawn}")
+    rows = Table(*columns, box=SIMPLE_HEAD)
     for row in total_rows(costs, table):
         rows.add_row(*row)
     return rows
@@ -57,7 +59,7 @@ def total_rows(costs: Costs, table: CostTable) -> list[tuple[str, ...]]:
 def total_lines(costs: Costs) -> list[str]:
     """What was counted in one forward pass."""
     return [
-        f"{costs.spikes_per_neuron:.2f} spikes per neuron, {costs.spikes / 1e6:.3g} M spikes; "
+        f"{costs.spikes_per_neuron:.2f} spikes per activation, {costs.spikes / 1e6:.3g} M spikes; "
         f"{costs.activation_sparsity:.1%} of all firing steps are silent",
         f"accumulates {costs.accumulates / 1e6:.4g} M, multiply-accumulates {costs.multiply_accumulates / 1e6:.4g} M; "
         f"the ANN's multiply-accumulates {costs.ann_multiply_accumulates / 1e6:.4g} M",
@@ -72,9 +74,11 @@ def peer_lines(costs: Costs, table: CostTable) -> list[str]:
             "zeros skipped, could not be counted"
         ]
     peer, dense = INT8.multiply_accumulate * costs.ann_effective, max(1, costs.ann_multiply_accumulates)
-    compared = [f"{joules(costs.energy(one).snn.synapses)} by {one.name}" for one in dict.fromkeys((table, INT8))]
+    compared = [
+        f"{joules(costs.energy(one).snn.synapses)} by the table {one.name}" for one in dict.fromkeys((table, INT8))
+    ]
     return [
-        f"the same ANN in int8, zeros skipped: {costs.ann_effective / dense:.1%} of its multiply-accumulates, "
+        f"were its ANN in int8, with zeros skipped: {costs.ann_effective / dense:.1%} of its multiply-accumulates, "
         f"{joules(peer)}; this SNN: {', '.join(compared)}"
     ]
 
@@ -90,7 +94,7 @@ def excess_lines(costs: Costs, table: CostTable) -> list[str]:
     ]
     peer, synapses = INT8.multiply_accumulate * (costs.ann_effective or 0), energy.snn.synapses
     if synapses > peer > 0:
-        found.append(f"The SNN by {table.name} costs {synapses / peer:.2f} times what its ANN costs in int8.")
+        found.append(f"By the table {table.name} the SNN costs {synapses / peer:.2f} times what its ANN would in int8.")
     dearer = [name for name, one in costs.layers(table).items() if one.share > 1]
     if dearer:
         found.append(f"Layers that cost more than in the ANN: {len(dearer)}, first {dearer[0]}.")
@@ -103,7 +107,7 @@ def layers_table(costs: Costs, table: CostTable, shown: int | None = None) -> Ta
     synapses = list(costs.synapses)
     if shown is not None:
         synapses = sorted(synapses, key=lambda one: -energies[one.name].snn.synapses)[:shown]
-    rows = Table("layer", "spikes per neuron", "accumulates", "MACs", "SNN", "ANN", "share", box=SIMPLE_HEAD)
+    rows = Table("layer", "spikes per activation", "accumulates", "MACs", "SNN", "ANN", "share", box=SIMPLE_HEAD)
     for synapse in synapses:
         energy = energies[synapse.name]
         rows.add_row(

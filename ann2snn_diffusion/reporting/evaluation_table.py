@@ -17,9 +17,7 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     settings, fidelity = evaluation.settings, evaluation.fidelity
     console.print(stratum_table(fidelity))
     console.print(
-        f"relative ε error to the ANN: {error_line(fidelity)} over all diffusion timesteps, "
-        f"{fidelity.epsilon_error_low_noise:.5f} below {fidelity.low_noise_end}; "
-        f"mean firing rate {fidelity.firing_rate:.3f}\n"
+        f"relative ε error to the ANN: {error_line(fidelity)}\n"
         f"images from equal noise: PSNR {evaluation.images.psnr:.1f} dB, SSIM {evaluation.images.ssim:.3f}",
         soft_wrap=True,
     )

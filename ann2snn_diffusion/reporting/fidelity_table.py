@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE, costs_line
+from ann2snn_diffusion.reporting.digits import significant
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
 UNSPENT = 0.97
@@ -31,10 +32,8 @@ def print_conversion(
     console.print(
         f"{len(report.sites)} sites spike{f', {doubled} doubled' if doubled else ''}, "
         f"{spec.coding} coding, T = {spec.time_steps}, {spec.schedule}\n"
-        f"relative ε error to the ANN: {error_line(report)} over all diffusion timesteps, "
-        f"{report.epsilon_error_low_noise:.5f} below {report.low_noise_end}\n"
-        f"driven by spikes: {report.spike_driven:.2%} of {total / 1e6:.1f} M synaptic operations per image; "
-        f"mean firing rate {report.firing_rate:.3f}",
+        f"relative ε error to the ANN: {error_line(report)}\n"
+        f"driven by spikes: {report.spike_driven:.2%} of {total / 1e6:.1f} M synaptic operations of a forward pass",
         soft_wrap=True,
     )
     console.print(costs_line(report.costs), soft_wrap=True)
@@ -47,13 +46,14 @@ def print_conversion(
 
 
 def error_line(report: FidelityReport) -> str:
-    """Relative ε error over all diffusion timesteps, with its interval where there is one."""
-    within = "" if report.epsilon_error_within is None else f" ± {report.epsilon_error_within:.5f}"
-    return f"{report.epsilon_error:.5f}{within}"
+    """Relative ε error over all diffusion timesteps, with its interval where there is one, and at low noise."""
+    within = "" if report.epsilon_error_within is None else f" ± {significant(report.epsilon_error_within, 1)}"
+    low = f"{significant(report.epsilon_error_low_noise)} at diffusion timesteps below {report.low_noise_end}"
+    return f"{significant(report.epsilon_error)}{within} over all diffusion timesteps, {low}"
 
 
 def site_table(report: FidelityReport, coding: str, wide: bool = True, shown: int | None = None) -> Table:
-    """A row a site, spiking or analog, ``spikes`` per neuron; or the ``shown`` ones of largest error, those first.
+    """A row a site, spiking or analog, ``spikes`` per activation; or the ``shown`` ones of largest error, those first.
 
     Without θ and offset in a terminal not ``wide``.
     """
@@ -93,22 +93,23 @@ def print_before_and_after(console: Console, before: FidelityReport, after: Fide
     rows = Table("diffusion timesteps", "relative ε error, before", "after", "ratio", box=SIMPLE_HEAD)
     for old, new in zip(before.strata, after.strata, strict=True):
         errors = old.epsilon_error, new.epsilon_error
-        rows.add_row(f"{old.start} … {old.stop - 1}", *(f"{error:.5f}" for error in errors), _ratio(*errors))
+        rows.add_row(f"{old.start} … {old.stop - 1}", *(significant(error) for error in errors), _ratio(*errors))
     errors = before.geometric_error, after.geometric_error
-    rows.add_row("geometric mean", *(f"{error:.5f}" for error in errors), _ratio(*errors))
+    rows.add_row("geometric mean", *(significant(error) for error in errors), _ratio(*errors))
     console.print(rows)
     old, new = before.figures(), after.figures()
     for name, field in {
         "relative ε error, all diffusion timesteps": "epsilon_error",
         f"relative ε error below {after.low_noise_end}": "epsilon_error_low_noise",
         "mean firing rate": "firing_rate",
-        "spikes per neuron": "spikes_per_neuron",
+        "spikes per activation": "spikes_per_neuron",
         "energy, share of the ANN's": "energy_share",
         "with element-wise work": "energy_share_all",
         "and memory traffic": "energy_share_memory",
     }.items():
         figures = old[field], new[field]
-        console.print(f"{name}: {figures[0]:.5f} → {figures[1]:.5f} ({_ratio(*figures)})", soft_wrap=True)
+        before_and_after = " → ".join(significant(figure, 3) for figure in figures)
+        console.print(f"{name}: {before_and_after} ({_ratio(*figures)})", soft_wrap=True)
     console.print(ENERGY_NOTE, soft_wrap=True)
 
 

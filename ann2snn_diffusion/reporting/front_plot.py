@@ -40,7 +40,7 @@ def front_table(networks: Sequence[Mapping[str, float]]) -> Table:
     """A row a network, by the figures that `plot_front` takes and ``energy``, ``energy_share_all``,
     ``energy_share_memory`` and ``spikes_per_neuron``."""
     rows = Table(
-        "energy asked", "counted", "with element-wise work", "and memory traffic", "spikes per neuron",
+        "energy asked", "counted", "with element-wise work", "and memory traffic", "spikes per activation",
         "relative ε error", ERRORS["epsilon_error_low_noise"], box=SIMPLE_HEAD,
     )  # fmt: skip
     for one in networks:

@@ -9,6 +9,7 @@ from ann2snn_diffusion.evaluation.cost_tables import DEFAULT
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE
+from ann2snn_diffusion.reporting.digits import significant
 from ann2snn_diffusion.spiking.guidance import by_group
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 
@@ -22,10 +23,10 @@ Converted from `{source}` by ann2snn_diffusion. {coding} coding, {schedule} sche
 
 | measured on sampling states that nothing was fitted to | |
 |---|---|
-| relative ε error to the ANN, all diffusion timesteps | {epsilon_error:.4f} |
-| relative ε error to the ANN, diffusion timesteps below {low_noise_end} | {epsilon_error_low_noise:.4f} |
+| relative ε error to the ANN, all diffusion timesteps | {error} |
+| relative ε error to the ANN, diffusion timesteps below {low_noise_end} | {error_low_noise} |
 | firing rate, per neuron and time step | {firing_rate:.3f} |
-| spikes per neuron, all time steps together | {spikes_per_neuron:.2f} |
+| spikes per activation, all time steps together | {spikes_per_neuron:.2f} |
 | energy of the synapses, share of the ANN's | {energy_share:.3f} |
 | with element-wise work and membrane updates | {energy_share_all:.3f} |
 | and memory traffic | {energy_share_memory:.3f} |
@@ -80,6 +81,8 @@ def model_card(converted: Converted, report: FidelityReport, pipeline: str) -> s
         note=ENERGY_NOTE,
         table=DEFAULT.name,
         **report.figures(),
+        error=significant(report.epsilon_error),
+        error_low_noise=significant(report.epsilon_error_low_noise),
         low_noise_end=report.low_noise_end,
         spike_driven=report.spike_driven,
     )

@@ -56,11 +56,11 @@ def bars(progress: Progress) -> Track:
 
 
 def lines(file: TextIO, every: float = 60, clock: Callable[[], float] = time.monotonic) -> Track:
-    """A `Track` that writes how far a stage is, once in ``every`` seconds; short stages write nothing."""
+    """A `Track` that writes how far a stage is, once in ``every`` seconds of all stages."""
+    said = clock()
 
     def track(stage: str, steps: int) -> Advance:
-        started = said = clock()
-        count = 0
+        started, count = clock(), 0
 
         def advance(done: int | None = None, figures: Mapping[str, float] | None = None) -> None:
             nonlocal said, count

@@ -53,7 +53,7 @@ def sites_table(report: Report) -> PageTable:
             _number(found.get("saturation"), ".2%"),
         ))  # fmt: skip
     heads = (
-        "№", "site", "fires", "neurons", "spikes per neuron", "share of operations", "threshold", "error to ANN",
+        "№", "site", "fires", "neurons", "spikes per activation", "share of operations", "threshold", "error to ANN",
         "correlation", "saturated",
     )  # fmt: skip
     return PageTable("Every site, in the order of execution", heads, tuple(rows), words=3)
@@ -73,7 +73,7 @@ def layers_table(report: Report) -> PageTable:
             _number(energy.share if energy.ann.synapses else None, ".3f"),
         ))  # fmt: skip
     heads = (
-        "№", "layer", "driven by", "spikes per neuron", "operations", "accumulates", "multiply-accumulates",
+        "№", "layer", "driven by", "spikes per activation", "operations", "accumulates", "multiply-accumulates",
         "SNN", "ANN", "share",
     )  # fmt: skip
     return PageTable("Every layer, in the order of execution; per image and forward pass", heads, tuple(rows), words=3)

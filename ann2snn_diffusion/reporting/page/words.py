@@ -18,7 +18,7 @@ FIGURES = {
     "epsilon_error": "relative ε error",
     "epsilon_error_low_noise": "the same at low noise",
     "firing_rate": "firing rate, per neuron and time step",
-    "spikes_per_neuron": "spikes per neuron",
+    "spikes_per_neuron": "spikes per activation",
     "energy_share": "energy, share of the ANN's",
     "energy_share_all": "with element-wise work",
     "energy_share_memory": "and memory traffic",

@@ -40,6 +40,14 @@ def test_strata_cover_all_diffusion_timesteps_and_the_totals_lie_between_them(
     assert min(low) <= found.epsilon_error_low_noise <= max(low)
 
 
+def test_a_firing_rate_is_spikes_over_firing_steps(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
+    found = measure_fidelity(convert(unet, scheduler, calibration=QUICK).unet, scheduler)
+    for site, fired in zip(found.sites, found.costs.sites, strict=True):
+        assert site.name == fired.name
+        assert site.firing_rate * fired.firing_steps == pytest.approx(fired.spikes_per_neuron)
+    assert found.firing_rate == pytest.approx(1 - found.costs.activation_sparsity)
+
+
 def test_the_same_seed_gives_the_same_figures(unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
     snn = convert(unet, scheduler, calibration=QUICK).unet
     first, again, other = (measure_fidelity(snn, scheduler, seed) for seed in (3, 3, 4))

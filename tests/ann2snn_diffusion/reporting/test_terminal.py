@@ -11,7 +11,15 @@ def test_a_log_file_gets_a_line_a_minute_with_what_is_left() -> None:
     advance = lines(file, clock=lambda: next(now))("training", 12)
     for done in range(1, 7):
         advance(done, {"loss": 0.12345})
-    assert file.getvalue() == "training: 3 of 12, 3 min left, loss 0.1235\ntraining: 6 of 12, 2 min left, loss 0.1235\n"
+    assert file.getvalue() == "training: 2 of 12, 3 min left, loss 0.1235\ntraining: 5 of 12, 2 min left, loss 0.1235\n"
+
+
+def test_short_stages_together_get_a_line_a_minute() -> None:
+    file, now = io.StringIO(), iter(range(0, 1000, 20))
+    track = lines(file, clock=lambda: next(now))
+    for stage in ("sensitivity", "calibration"):
+        track(stage, 1)()
+    assert file.getvalue() == "calibration: 1 of 1, 0 min left\n"
 
 
 def test_tables_and_lines_in_a_pipe_are_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
