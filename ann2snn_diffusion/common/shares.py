@@ -23,29 +23,29 @@ class Shares:
     process: PartialState | None = None
 
     @property
-    def count(self) -> int:
-        """Processes."""
+    def processes(self) -> int:
+        """How many there are."""
         return 1 if self.process is None else self.process.num_processes
 
     def own(self, rows: int) -> slice:
         """This process's share of so many rows."""
         index = 0 if self.process is None else self.process.process_index
-        return slice(index * rows // self.count, (index + 1) * rows // self.count)
+        return slice(index * rows // self.processes, (index + 1) * rows // self.processes)
 
     def total(self, value: Tensor) -> Tensor:
         """The sum of every process's ``value``."""
-        return value if self.count == 1 else torch.as_tensor(reduce(value, "sum"))
+        return value if self.processes == 1 else torch.as_tensor(reduce(value, "sum"))
 
     def joined(self, rows: Tensor) -> Tensor:
         """The rows [N, …] of all processes, one after the other; where one has fewer, some of them come again."""
-        if self.count == 1:
+        if self.processes == 1:
             return rows
         longest = int(torch.as_tensor(gather(torch.tensor([len(rows)], device=rows.device))).max())
         return torch.as_tensor(gather(rows[torch.arange(longest, device=rows.device) % len(rows)].contiguous()))
 
     def of_main(self, value: Value) -> Value:
         """What the main process has for ``value``."""
-        if self.count == 1:
+        if self.processes == 1:
             return value
         found = [value]
         broadcast_object_list(found)

@@ -160,7 +160,7 @@ class _Asked:
     def _empty(self, part: Correction, output: Tensor) -> Target | None:
         rows, channels = len(rows_of(part, self.segment)), len(part.linear.weight)
         positions = output[0].numel() // channels
-        places = Places.drawn(rows, positions, part.positions // self.shares.count, self.generator)
+        places = Places.drawn(rows, positions, part.positions // self.shares.processes, self.generator)
         if not sufficient(int(self.shares.total(torch.tensor(len(places.fit), device=output.device))), part.linear):
             return None
         return Target(places, output.new_empty(len(places.all), channels, dtype=KEPT_AS))

@@ -82,7 +82,7 @@ class _CalibrationPass:
     def charge(self, name: str, neuron: SpikingNeuron, value: Tensor) -> None:
         """Solve the neuron's thresholds from what arrives."""
         arrived = value_of(value, len(self.seen))
-        count = max(1, self.spec.positions // self.seen.shares.count)
+        count = max(1, self.spec.positions // self.seen.shares.processes)
         samples = [
             joined(sample_of(arrived[rows], neuron.dim, count, self.generator), self.seen.shares)
             for rows in self.seen.by_segment()

@@ -151,7 +151,7 @@ def convert_together(
     refuse_unfit(source.unet, source.scheduler, source.condition)
     refuse_images(source, images)
     writing, shares = writing or Writing(), Shares(process)
-    settings = Settings.of(settings.spec, settings.calibration, source.unet, source.scheduler, shares.count)
+    settings = Settings.of(settings.spec, settings.calibration, source.unet, source.scheduler, shares.processes)
     with reserved_by_main(output, process), ExitStack() as stack:
         made = new_folder(output, writing.force, source.folder)
         folder = everywhere(lambda: stack.enter_context(made), process)
