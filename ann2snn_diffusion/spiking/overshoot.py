@@ -1,4 +1,4 @@
-"""How far ε overshoots the sampler's clip: in a spiking network no further than in its ANN, on average.
+"""How far ε overshoots the sampler's clip: a spiking network shortens it, so that black stays black.
 
 A sampler clips x̂_0 = (x_s − √(1−ᾱ)·ε) / √ᾱ to [−r, r], and goes on with ε as it is (DDIM, arXiv 2010.02502, eq. 12).
 What rounding adds to ε is undone where it leads beyond r and kept where it leads back, so images lose contrast: black

@@ -20,7 +20,12 @@ def test_totals_come_first_then_the_five_layers_that_cost_most(
     content = json.loads(Path("costs.json").read_text())
     totals, layers = printed.split("layer  ", 1)
     assert printed.count(NOTE) == 2
-    for words in (f"{content['totals']['energy_share']:.3f}", "an image of 25 steps", "spikes per activation", "in int8"):
+    for words in (
+        f"{content['totals']['energy_share']:.3f}",
+        "an image of 25 steps",
+        "spikes per activation",
+        "in int8",
+    ):
         assert words in totals
     assert f"{content['totals']['energy_share_memory']:.2f} times what its ANN costs" in totals
     rows = [line.split()[0] for line in layers.splitlines() if line.startswith("  ") and "." in line]
