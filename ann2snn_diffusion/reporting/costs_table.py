@@ -74,12 +74,14 @@ def peer_lines(costs: Costs, table: CostTable) -> list[str]:
             "zeros skipped, could not be counted"
         ]
     peer, dense = INT8.multiply_accumulate * costs.ann_effective, max(1, costs.ann_multiply_accumulates)
-    compared = [
-        f"{joules(costs.energy(one).snn.synapses)} by the table {one.name}" for one in dict.fromkeys((table, INT8))
-    ]
+    compared = []
+    for one in dict.fromkeys((table, INT8)):
+        spent = costs.energy(one).snn.synapses
+        times = f"{spent / peer:.2f} times that, " if peer else ""
+        compared.append(f"{times}{joules(spent)}, by the table {one.name}")
     return [
-        f"were its ANN in int8, with zeros skipped: {costs.ann_effective / dense:.1%} of its multiply-accumulates, "
-        f"{joules(peer)}; this SNN: {', '.join(compared)}"
+        f"its ANN in int8, with zeros skipped, spends {joules(peer)} in "
+        f"{costs.ann_effective / dense:.1%} of its multiply-accumulates; this SNN {'; '.join(compared)}"
     ]
 
 
@@ -92,9 +94,6 @@ def excess_lines(costs: Costs, table: CostTable) -> list[str]:
         for title, (snn, ann) in spent.items()
         if snn > ann > 0
     ]
-    peer, synapses = INT8.multiply_accumulate * (costs.ann_effective or 0), energy.snn.synapses
-    if synapses > peer > 0:
-        found.append(f"By the table {table.name} the SNN costs {synapses / peer:.2f} times what its ANN would in int8.")
     dearer = [name for name, one in costs.layers(table).items() if one.share > 1]
     if dearer:
         found.append(f"Layers that cost more than in the ANN: {len(dearer)}, first {dearer[0]}.")
@@ -107,7 +106,9 @@ def layers_table(costs: Costs, table: CostTable, shown: int | None = None) -> Ta
     synapses = list(costs.synapses)
     if shown is not None:
         synapses = sorted(synapses, key=lambda one: -energies[one.name].snn.synapses)[:shown]
-    rows = Table("layer", "spikes per activation", "accumulates", "MACs", "SNN", "ANN", "share", box=SIMPLE_HEAD)
+    title = None if shown is None else f"The {len(synapses)} layers that cost most"
+    columns = ("layer", "spikes per activation", "accumulates", "MACs", "SNN", "ANN", "share")
+    rows = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)
     for synapse in synapses:
         energy = energies[synapse.name]
         rows.add_row(

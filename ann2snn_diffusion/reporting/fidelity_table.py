@@ -30,10 +30,10 @@ def print_conversion(
     total = sum(synapse.operations for synapse in report.synapses)
     doubled = sum(site.doubled for site in report.sites)
     console.print(
-        f"{len(report.sites)} sites spike{f', {doubled} doubled' if doubled else ''}, "
+        f"{len(report.sites)} sites spike{f', {doubled} with two neurons a membrane' if doubled else ''}; "
         f"{spec.coding} coding, T = {spec.time_steps}, {spec.schedule}\n"
         f"relative ε error to the ANN: {error_line(report)}\n"
-        f"driven by spikes: {report.spike_driven:.2%} of {total / 1e6:.1f} M synaptic operations of a forward pass",
+        f"spikes drive {report.spike_driven:.2%} of the ANN's {total / 1e6:.1f} M multiply-accumulates",
         soft_wrap=True,
     )
     console.print(costs_line(report.costs), soft_wrap=True)
@@ -58,7 +58,9 @@ def site_table(report: FidelityReport, coding: str, wide: bool = True, shown: in
     Without θ and offset in a terminal not ``wide``.
     """
     ranges = ["θ", "offset"] if wide else []
-    rows = Table("site", "emits", *ranges, "firing rate", "spikes", "saturation", "error to ANN", box=SIMPLE_HEAD)
+    columns = ("site", "emits", *ranges, "firing rate", "spikes", "saturation", "error to ANN")
+    title = None if shown is None else f"The {min(shown, len(report.sites))} sites of largest relative error"
+    rows = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)
     for column in rows.columns:
         column.no_wrap = True
     spikes = {site.name: site.spikes_per_neuron for site in report.costs.sites}
