@@ -71,7 +71,8 @@ def sample(
         drawing = Drawing(count, steps, seed, batch_size, labels, converted.decoder, converted.condition)
         passes = steps * len(drawing.batches())
         grids = {title: draw(network, sampler, drawing, track(title, passes)) for title, network in networks.items()}
-        save_grids(partial, grids, columns=8 if count <= 64 else 16)
+        titled = {f"{title}, {steps} steps": drawn for title, drawn in grids.items()}
+        save_grids(partial, titled, columns=8 if count <= 64 else 16)
     settings = f"{sampler_name(type(sampler))}, {steps} steps, seed {seed}"
     if not labels and (drawn := labels_in_words(converted.unet, None)):
         settings += f", class labels drawn {drawn}"
