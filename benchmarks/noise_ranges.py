@@ -1,8 +1,8 @@
 """Where an SNN of the bundled model loses quality: FID with the SNN in one range of noise, its ANN in all others, and
 how much brighter pixels become that the ANN leaves black.
 
-python benchmarks/noise_ranges.py FOLDER [--ranges 0,120,300,700] [-n 512]
-Several processes share the drawing: torchrun --nproc_per_node 2 benchmarks/noise_ranges.py FOLDER.
+python -m benchmarks.noise_ranges FOLDER [--ranges 0,120,300,700] [-n 512]
+Several processes share the drawing: torchrun --nproc_per_node 2 -m benchmarks.noise_ranges FOLDER.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ from ann2snn_diffusion.evaluation.real_data import RealData, bundled_data
 from ann2snn_diffusion.models.loading import load_converted
 from ann2snn_diffusion.reporting.terminal import console, following
 from ann2snn_diffusion.search.objectives import shared
-
-BLACK = 8
-"""Of 255: at most what the ANN leaves of black."""
+from benchmarks.black_pixels import brighter_black
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,7 @@ def main(
             draw = partial(_drawn, network, scheduler, drawing, real, advance)
             features, pixels = shared(draw, count, batch_size, process).tensor_split([real.network.width], 1)
             of_ann = pixels if of_ann is None else of_ann
-            brighter = (pixels - of_ann)[of_ann <= BLACK].mean()
-            table.add_row(title, f"{fid(features, real.reference):.2f}", f"{brighter:.2f}")
+            table.add_row(title, f"{fid(features, real.reference):.2f}", f"{brighter_black(of_ann, pixels):.2f}")
     if process.is_main_process:
         console().print(f"{folder}: {count} images, DDIM, {steps} steps, seed {seed}, torch {torch.__version__}", table)
 

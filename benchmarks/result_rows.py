@@ -45,6 +45,8 @@ DOUBLED = "--doubled down_blocks.0.resnets.0 --doubled *.conv_shortcut --doubled
 FREE = Step("free", f"convert fashion-mnist -o free --energy 0 {DOUBLED}")
 PLAIN = Step("plain", "convert fashion-mnist -o plain --energy 0")
 FRUGAL = Step("frugal", "convert fashion-mnist -o frugal --recipe frugal")
+TENTH = Step("tenth", "convert fashion-mnist -o tenth --recipe frugal --energy 0.1")
+TENTH_TRAINED = Step("tenth-ft", "finetune tenth -o tenth-ft --recipe frugal --energy 0.1 --steps 1000")
 SINGLE = Step("single", "convert fashion-mnist -o single --coding rate")
 SINGLE_TRAINED = Step("single-ft", "finetune single -o single-ft --recipe rate")
 RATE = Step("rate", "convert fashion-mnist -o rate --recipe rate")
@@ -87,6 +89,7 @@ ROWS = (
     at_energy("energy-015", 0.15),
     at_energy("energy-035", 0.35),
     network("energy-015-trained", FRUGAL, Step("frugal-ft", "finetune frugal -o frugal-ft --recipe frugal")),
+    network("energy-010-trained", TENTH, TENTH_TRAINED),
     network("training-free", FREE),
     network("fine-tuned", FREE, Step("free-ft", "finetune free -o free-ft --recipe fashion-mnist")),
     network("not-doubled", PLAIN),
@@ -125,9 +128,6 @@ ELSEWHERE = {
     "floor": "beside every network",
     "fidelity": "training-free, fine-tuned",
     "no-budget": "training-free",
-    "today-015": "energy-015",
-    "today-025": "energy-025",
-    "today-015-trained": "energy-015-trained",
     "spike-driven": "printed by every conversion",
     "convert-time": "time a2s convert --recipe fashion-mnist",
     "synchronous-step": "training-step",
