@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from ann2snn_diffusion import EvaluationSpec, bundled_data, evaluate, load_converted
 from ann2snn_diffusion.evaluation.figures import ANN, SNN
 from ann2snn_diffusion.reporting.terminal import following
-from benchmarks.black_pixels import brighter_black
+from benchmarks.black_pixels import greyer_black
 
 SDDPM = {"energy_share": 0.375, "times": 19.73 / 19.04}
 """Of CIFAR-10 at T = 4, counted by mean firing rates: arXiv 2408.16467, section 5, and 2306.17046, table 1."""
@@ -49,7 +49,7 @@ def main(
             "difference": found.distribution.fid_difference,
             "interval": found.distribution.fid_difference_interval,
             "psnr": found.images.psnr,
-            "black": brighter_black(found.drawn[ANN], found.drawn[SNN]),
+            "black": greyer_black(found.drawn[ANN], found.drawn[SNN]),
         })  # fmt: skip
         print(json.dumps(rows[-1]))
     output.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 """Where an SNN of the bundled model loses quality: FID with the SNN in one range of noise, its ANN in all others, and
-how much brighter pixels become that the ANN leaves black.
+how much greyer black becomes.
 
 python -m benchmarks.noise_ranges FOLDER [--ranges 0,120,300,700] [-n 512]
 Several processes share the drawing: torchrun --nproc_per_node 2 -m benchmarks.noise_ranges FOLDER.
@@ -29,7 +29,7 @@ from ann2snn_diffusion.evaluation.real_data import RealData, bundled_data
 from ann2snn_diffusion.models.loading import load_converted
 from ann2snn_diffusion.reporting.terminal import console, following
 from ann2snn_diffusion.search.objectives import shared
-from benchmarks.black_pixels import brighter_black
+from benchmarks.black_pixels import greyer_black
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def main(
     starts = [int(start) for start in ranges.split(",")]
     drawing = Drawing(count, steps, seed, batch_size)
     batches = -(-count // batch_size // process.num_processes)
-    table, of_ann = Table("the SNN at", "FID", "black pixels brighter by, of 255"), None
+    table, of_ann = Table("the SNN at", "FID", "black greyer by, of 255"), None
     with following() as track:
         track = track if process.is_main_process else silent
         for first, end in [(0, 0), *zip(starts, [*starts[1:], last], strict=True), (0, last)]:
@@ -91,7 +91,7 @@ def main(
             draw = partial(_drawn, network, scheduler, drawing, real, advance)
             features, pixels = shared(draw, count, batch_size, process).tensor_split([real.network.width], 1)
             of_ann = pixels if of_ann is None else of_ann
-            table.add_row(title, f"{fid(features, real.reference):.2f}", f"{brighter_black(of_ann, pixels):.2f}")
+            table.add_row(title, f"{fid(features, real.reference):.2f}", f"{greyer_black(of_ann, pixels):.2f}")
     if process.is_main_process:
         console().print(f"{folder}: {count} images, DDIM, {steps} steps, seed {seed}, torch {torch.__version__}", table)
 
