@@ -60,7 +60,7 @@ class Writing:
 def sample_grids(
     networks: Mapping[str, UNet2DModel], source: Source, writing: Writing, seed: int = 0, track: Track = silent
 ) -> dict[str, Tensor]:
-    """Images of each network from equal noise, [N, C, H, W] in [0, 1], by title and steps; none where none are wanted.
+    """Images of each network from equal noise, [N, C, H, W] in [0, 1], by title; none where none are wanted.
 
     Where they cannot be drawn, as of a network whose images are not finite, a warning takes their place.
 
@@ -77,7 +77,7 @@ def sample_grids(
     for title, network in networks.items():
         advance = track(f"{count} images, {title}", steps * len(drawing.batches()))
         try:
-            grids[f"{title}, {steps} steps"] = sample(network, ddim, drawing, advance)
+            grids[title] = sample(network, ddim, drawing, advance)
         except SamplingError as error:
             LOG.warning("no images of %s: %s", title, error)
     return grids

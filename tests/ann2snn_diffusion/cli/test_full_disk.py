@@ -100,7 +100,8 @@ COMMANDS = {
 
 
 LONG_WORK = [
-    "ann2snn_diffusion.workflows.convert._converted",
+    "ann2snn_diffusion.workflows.convert._calibrated",
+    "ann2snn_diffusion.workflows.convert._measured",
     "ann2snn_diffusion.workflows.inspect.inspect",
     "ann2snn_diffusion.workflows.finetune.fidelity_states",
     "ann2snn_diffusion.workflows.finetune.fidelity_on",
