@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from diffusers import DDPMScheduler
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -101,6 +102,13 @@ def test_the_table_sorts_by_keyboard_and_says_so(opened: Chrome) -> None:
     assert column(opened, 1)[0] == min(names)
     buttons[0].send_keys(Keys.ENTER)
     assert column(opened, 1) == names
+
+
+def test_a_click_of_the_mouse_sorts(opened: Chrome) -> None:
+    button = opened.find_elements(By.CSS_SELECTOR, "#sites th button")[4]
+    spikes = column(opened, 4)
+    ActionChains(opened).scroll_to_element(button).move_to_element(button).click().perform()
+    assert column(opened, 4) == sorted(spikes, key=float, reverse=True) != spikes
 
 
 def test_the_slider_changes_all_pictures_and_tells_the_step(opened: Chrome) -> None:
