@@ -90,6 +90,12 @@ ROWS = (
     at_energy("energy-035", 0.35),
     network("energy-015-trained", FRUGAL, Step("frugal-ft", "finetune frugal -o frugal-ft --recipe frugal")),
     network("energy-010-trained", TENTH, TENTH_TRAINED),
+    network(
+        "energy-010-longer",
+        TENTH,
+        TENTH_TRAINED,
+        Step("tenth-longer", "finetune tenth-ft -o tenth-longer --recipe frugal --energy 0.1 --steps 1000 --seed 1"),
+    ),
     network("training-free", FREE),
     network("fine-tuned", FREE, Step("free-ft", "finetune free -o free-ft --recipe fashion-mnist")),
     network("not-doubled", PLAIN),
