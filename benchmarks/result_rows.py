@@ -45,6 +45,12 @@ DOUBLED = "--doubled down_blocks.0.resnets.0 --doubled *.conv_shortcut --doubled
 FREE = Step("free", f"convert fashion-mnist -o free --energy 0 {DOUBLED}")
 PLAIN = Step("plain", "convert fashion-mnist -o plain --energy 0")
 FRUGAL = Step("frugal", "convert fashion-mnist -o frugal --recipe frugal")
+FRUGAL_TRAINED = Step("frugal-ft", "finetune frugal -o frugal-ft --recipe frugal")
+FEWEST_SPIKES = Step(
+    "frugal-guided",
+    "search-thresholds frugal-ft -o frugal-guided --objective fid --goal energy --by step --bounds 0.95 1.6 "
+    "--evaluations 14 -n 512 --held-out 512 --steps 10 --tolerance 0.02 --samples 0",
+)
 TENTH = Step("tenth", "convert fashion-mnist -o tenth --recipe frugal --energy 0.1")
 TENTH_TRAINED = Step("tenth-ft", "finetune tenth -o tenth-ft --recipe frugal --energy 0.1 --steps 1000")
 SINGLE = Step("single", "convert fashion-mnist -o single --coding rate")
@@ -88,7 +94,7 @@ ROWS = (
     at_energy("energy-025", 0.25),
     at_energy("energy-015", 0.15),
     at_energy("energy-035", 0.35),
-    network("energy-015-trained", FRUGAL, Step("frugal-ft", "finetune frugal -o frugal-ft --recipe frugal")),
+    network("energy-015-trained", FRUGAL, FRUGAL_TRAINED),
     network("energy-010-trained", TENTH, TENTH_TRAINED),
     network(
         "energy-010-longer",
@@ -125,6 +131,12 @@ ROWS = (
         (FREE, Step("free-guided", "search-thresholds free -o free-guided --recipe paper-guidance")),
         {"best factors": ("free-guided/threshold_search.json", "winner.guidance"),
          "stored factors": ("free-guided/threshold_search.json", "stored")},
+    ),
+    Row(
+        "guidance-energy",
+        (FRUGAL, FRUGAL_TRAINED, FEWEST_SPIKES),
+        {"best factors": ("frugal-guided/threshold_search.json", "winner.guidance"),
+         "stored factors": ("frugal-guided/threshold_search.json", "stored")},
     ),
     script("forward-time", "forward --no-compiled --repeats 9"),
     script("training-step", "training_step"),
