@@ -67,7 +67,7 @@ def plot_energy(path: Path, costs: Costs, table: CostTable, title: str) -> None:
 
 
 def plot_spikes(path: Path, costs: Costs, title: str) -> None:
-    """Spikes per neuron, a row a site, a column a noise stratum."""
+    """Spikes per activation, a row a site, a column a noise stratum."""
     figure = Figure(figsize=(8, 1.6 + ROW * len(costs.sites)), layout="constrained")
     axes = figure.subplots()
     found = axes.imshow([site.by_stratum for site in costs.sites], aspect="auto", cmap="viridis", vmin=0)
@@ -75,7 +75,7 @@ def plot_spikes(path: Path, costs: Costs, title: str) -> None:
     axes.set_xticks(range(len(costs.strata)), labels=[str(start) for start in costs.strata], fontsize=8)
     axes.set_xlabel("diffusion timestep from (0: clean image)")
     axes.set_title(f"{title}: spikes per activation, mean {costs.spikes_per_neuron:.2f}", fontsize=10, loc="left")
-    figure.colorbar(found, ax=axes, label="spikes of either sign per neuron and forward pass")
+    figure.colorbar(found, ax=axes, label="spikes of either sign per activation and forward pass")
     figure.savefig(path, dpi=150)
 
 
@@ -115,7 +115,7 @@ def plot_trains(path: Path, costs: Costs, title: str) -> None:
     axes.bar_label(bars, fmt="%.1f", fontsize=8)
     axes.set_xticks(range(longest))
     axes.set_xlabel("spikes of either sign in one train")
-    axes.set_ylabel("neurons, %")
+    axes.set_ylabel("activations, %")
     axes.set_title(f"{title}: {costs.spikes_per_neuron:.2f} spikes per activation", fontsize=10, loc="left")
     axes.grid(alpha=0.3, axis="y")
     figure.savefig(path, dpi=150)

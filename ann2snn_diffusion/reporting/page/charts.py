@@ -68,7 +68,7 @@ class EnergyChart:
 
 @dataclass(frozen=True)
 class Cell:
-    """Spikes per neuron of one site at one noise level; ``strength`` is 0 … 1."""
+    """Spikes per activation of one site at one noise level; ``strength`` is 0 … 1."""
 
     x: float
     y: float
@@ -87,7 +87,7 @@ class SpikesChart:
     blocks: tuple[Stretch, ...]
     rows: tuple[Mark, ...]
     most: float
-    """Spikes per neuron of the strongest cell."""
+    """Spikes per activation of the strongest cell."""
 
 
 @dataclass(frozen=True)
