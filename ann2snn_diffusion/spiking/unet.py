@@ -222,8 +222,9 @@ class SpikingUNet2DModel(UNet2DModel):
 
     def segment_of(self, diffusion_timestep: Tensor) -> Tensor:
         """Noise segment of each diffusion timestep, as the network is told it, int64 [B]."""
-        starts = torch.tensor(self.spec.segments[1:], dtype=torch.float32, device=diffusion_timestep.device)
-        return torch.bucketize(diffusion_timestep.float().contiguous(), starts, right=True)
+        told = diffusion_timestep.float()
+        # Numbers, not a tensor of them: that would be moved to the device, which a CUDA graph cannot hold.
+        return sum((told >= start for start in self.spec.segments[1:]), torch.zeros_like(told, dtype=torch.int64))
 
     def forward(
         self,

@@ -62,6 +62,7 @@ class EnergyBudget:
 
     Attributes:
         multiplier: λ.
+        weight: λ / E*, what the mean of E_b weighs in the loss; always the same memory, on the network's device.
         by_stratum: E_k, float64 [K], on the CPU; None before the first step.
 
     Raises:
@@ -78,6 +79,7 @@ class EnergyBudget:
         prices.require_reach(energy)
         self.energy, self.analog_share = energy, prices.analog_share
         self.multiplier, self.bounds = START, strata_bounds(scheduler)
+        self.weight = torch.tensor(START / energy, device=unet.device)
         self.by_stratum: Tensor | None = None
         reached, neurons = accumulates_by_place(layout), unet.neurons()
         self.sites = {
@@ -101,17 +103,13 @@ class EnergyBudget:
         """E_b of a forward pass, for images `counted`, with gradients."""
         return self.analog_share + torch.stack(list(costs.values())).sum(0)
 
-    @property
-    def weight(self) -> float:
-        """What the mean of E_b weighs in the loss."""
-        return self.multiplier / self.energy
-
     @torch.no_grad()
     def steer(self, spent: Tensor, diffusion_timesteps: Tensor) -> None:
         """Move thresholds and λ after a step in which images at diffusion timesteps int64 [B] spent E_b, [B]."""
         beyond = math.log(self._mean(spent.double().cpu(), stratum_of(diffusion_timesteps, self.bounds)) / self.energy)
         beyond = min(max(beyond, -LARGEST), LARGEST)
         self.multiplier *= math.exp(ASCENT * beyond)
+        self.weight.fill_(self.multiplier / self.energy)
         for neuron in self.sites:
             neuron.threshold.mul_(math.exp(KEEPING * beyond))
 
@@ -131,6 +129,7 @@ class EnergyBudget:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         self.multiplier, self.by_stratum = state["multiplier"], state["by_stratum"]
+        self.weight.fill_(self.multiplier / self.energy)
 
 
 def budget_of(unet: SpikingUNet2DModel, scheduler: Any, spec: TrainingSpec) -> EnergyBudget | None:

@@ -59,7 +59,9 @@ def prepared(unet: SpikingUNet2DModel, scheduler: Any, spec: TrainingSpec, accel
     schedule = get_scheduler(
         spec.lr_scheduler, optimizer, num_warmup_steps=spec.lr_warmup_steps, num_training_steps=spec.steps
     )
-    average = EMAModel(parameters, decay=spec.ema_max_decay, use_ema_warmup=True, inv_gamma=1, power=3 / 4)
+    average = EMAModel(
+        parameters, decay=spec.ema_max_decay, use_ema_warmup=True, inv_gamma=1, power=3 / 4, foreach=True
+    )
     network, prepared = accelerator.prepare(unet, optimizer)
     average.to(accelerator.device)
     return Learner(network, parameters, prepared, schedule, average, budget)
@@ -95,15 +97,15 @@ class ProportionalAdam(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Move all parameters."""
-        neurons = list(self.unet.neurons().values())
-        before = [(neuron.threshold.clone(), neuron.offset.clone()) for neuron in neurons]
-        for neuron in neurons:  # Adam's moves do not depend on where it stands, and are exact from 0
-            neuron.threshold.zero_()
-            neuron.offset.zero_()
+        neurons = self.unet.neurons().values()
+        thresholds, offsets = ([getattr(neuron, part) for neuron in neurons] for part in ("threshold", "offset"))
+        before, offsets_before = [one.clone() for one in thresholds], [one.clone() for one in offsets]
+        torch._foreach_zero_([*thresholds, *offsets])  # Adam's moves do not depend on where it stands; exact from 0
         loss = super().step(closure)
-        for neuron, (threshold, offset) in zip(neurons, before, strict=True):
-            neuron.threshold.exp_().mul_(threshold)
-            neuron.offset.mul_(MOVED_ALIKE / sum(neuron.weights) * threshold).add_(offset)
+        torch._foreach_exp_(thresholds)
+        torch._foreach_mul_(thresholds, before)
+        torch._foreach_mul_(offsets, torch._foreach_mul(before, [MOVED_ALIKE / sum(one.weights) for one in neurons]))
+        torch._foreach_add_(offsets, offsets_before)
         keep_in_range(self.unet)
         return loss
 
@@ -111,8 +113,9 @@ class ProportionalAdam(torch.optim.AdamW):
 @torch.no_grad()
 def keep_in_range(unet: SpikingUNet2DModel) -> None:
     """Thresholds stay above 0, leaks in (0, 1]."""
-    for neuron in unet.neurons().values():
-        neuron.threshold.clamp_(min=SMALLEST_THRESHOLD)
+    neurons = unet.neurons().values()
+    torch._foreach_clamp_min_([neuron.threshold for neuron in neurons], SMALLEST_THRESHOLD)
+    for neuron in neurons:
         if neuron.leak is not None:
             neuron.leak.clamp_(SMALLEST_THRESHOLD, 1)
 

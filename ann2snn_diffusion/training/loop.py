@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.data.datasets import RealImages
-from ann2snn_diffusion.diffusion.noisy_states import NoisyImages, NoisyStates, add_noise
+from ann2snn_diffusion.diffusion.noisy_states import add_noise
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-from ann2snn_diffusion.training import losses, rollout
+from ann2snn_diffusion.training import rollout
 from ann2snn_diffusion.training.checkpoint import (
     TrainingProgress,
     checkpoints,
@@ -32,6 +32,8 @@ from ann2snn_diffusion.training.checkpoint import (
     save_checkpoint,
     set_aside_newer,
 )
+from ann2snn_diffusion.training.cuda_graph import differentiation
+from ann2snn_diffusion.training.gradients import Differentiate
 from ann2snn_diffusion.training.image_batches import image_batches
 from ann2snn_diffusion.training.learner import Learner, averaged, prepared
 from ann2snn_diffusion.training.run import TrainingRun
@@ -42,36 +44,6 @@ LOG = logging.getLogger(__name__)
 
 class TrainingError(A2SError):
     """A training that cannot go on."""
-
-
-def loss_terms(
-    learner: Learner, ann: UNet2DModel, batch: NoisyStates, spec: TrainingSpec, accelerator: Accelerator
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """All losses that have a weight, numbers or one for each image, and what SNN and ANN predicted, [B, C, H, W]."""
-    student: Any = accelerator.unwrap_model(learner.network)
-    arguments = batch.arguments()
-    labelled = spec.distill or spec.blockwise or not isinstance(batch, NoisyImages)
-    watched = losses.block_outputs(ann) if spec.blockwise else nullcontext({})
-    with torch.no_grad(), accelerator.autocast(), watched as expected:
-        target = ann(*arguments).sample.float() if labelled else batch.states
-    with (
-        losses.block_outputs(student) if spec.blockwise else nullcontext({}) as found,
-        losses.firing_rates(student) if spec.firing_rate else nullcontext({}) as rates,
-        learner.budget.listening(student) if learner.budget else nullcontext({}) as costs,
-    ):
-        predicted = learner.network(*arguments).sample
-    terms = {}
-    if spec.distill:
-        terms["distill"] = losses.distill(predicted, target)
-    if spec.blockwise:
-        terms["blockwise"] = losses.blockwise(found, expected)
-    if spec.denoise and isinstance(batch, NoisyImages):
-        terms["denoise"] = losses.denoise(predicted[:, : batch.target.shape[1]], batch.target)
-    if spec.firing_rate:
-        terms["firing_rate"] = torch.stack(list(rates.values())).mean()
-    if learner.budget:
-        terms["energy"] = learner.budget.spent(costs)
-    return terms, predicted.detach().float(), target
 
 
 @dataclass(frozen=True)
@@ -125,11 +97,12 @@ def train(
         set_aside_newer(folder, progress.step)
     last = spec.steps if run.finish is None else progress.step
     batches = _image_batches(lesson, spec, accelerator, range(progress.step, last))
+    differentiate = differentiation(learner, lesson.ann, spec, accelerator)
     advance = track("training", last)
     while progress.step < last:
         began = time.time()
         with explained(progress.step, folder):
-            progress, terms = _step(progress, learner, lesson, spec, run, batches)
+            progress, terms = _step(progress, learner, lesson, spec, run, batches, differentiate)
         seconds = time.time() - began
         progress = replace(progress, step=progress.step + 1, seconds=progress.seconds + seconds)
         log(run, progress.step, terms | {"learning_rate": float(learner.schedule.get_last_lr()[-1])}, seconds)
@@ -169,21 +142,18 @@ def _image_batches(lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator,
 
 def _step(
     progress: TrainingProgress, learner: Learner, lesson: Lesson, spec: TrainingSpec, run: TrainingRun,
-    batches: Iterator[Tensor],
+    batches: Iterator[Tensor], differentiate: Differentiate,
 ) -> tuple[TrainingProgress, dict[str, float]]:  # fmt: skip
     """One optimiser step; images under way move on. Returns the mean of each loss term."""
     accelerator, micro_steps, states = run.accelerator, spec.gradient_accumulation_steps, progress.rollout
-    weights = vars(spec) | ({"energy": learner.budget.weight} if learner.budget else {})
     sums: dict[str, float] = {}
     spent: list[tuple[Tensor, Tensor]] = []
     for micro in range(progress.step * micro_steps, (progress.step + 1) * micro_steps):
         generator = stream("training", spec.seed, accelerator.process_index, micro)
         batch = states or add_noise(next(batches), lesson.ann, lesson.scheduler, generator)
         with accelerator.accumulate(learner.network):
-            terms, predicted, target = loss_terms(learner, lesson.ann, batch, spec, accelerator)
-            loss = torch.stack([weights[name] * term.mean() for name, term in terms.items()]).sum()
-            _refuse_nan("loss", loss, progress.step, run)
-            accelerator.backward(loss)
+            found = differentiate(batch)
+            _refuse_nan("loss", found.loss, progress.step, run)
             if accelerator.sync_gradients:
                 norm: Any = accelerator.clip_grad_norm_(learner.parameters, spec.max_grad_norm)
                 if accelerator.scaler is None:  # which leaves out such a step, and goes on at a smaller scale
@@ -192,13 +162,13 @@ def _step(
             learner.optimizer.zero_grad()
         if states is not None:
             states = rollout.advance(
-                states, lesson.ann, lesson.scheduler, spec.sampler_steps, target, predicted, generator
+                states, lesson.ann, lesson.scheduler, spec.sampler_steps, found.target, found.predicted, generator
             )
-        for name, term in terms.items():
+        for name, term in found.terms.items():
             sums[name] = sums.get(name, 0.0) + term.mean().item() / micro_steps
         if learner.budget:
             counted = learner.budget.counted(len(batch))
-            spent.append((terms["energy"].detach(), batch.diffusion_timesteps[counted]))
+            spent.append((found.terms["energy"].clone(), batch.diffusion_timesteps[counted]))
     if learner.budget:
         gathered: Any = accelerator.gather(tuple(torch.cat(parts) for parts in zip(*spent, strict=True)))
         learner.budget.steer(*gathered)

@@ -41,6 +41,9 @@ class TrainingSpec:
     gradient_checkpointing: bool = setting(
         False, "Less memory for one more forward pass: activations are computed again in backward, not kept."
     )
+    cuda_graph: bool = setting(
+        True, "On a GPU a step is recorded once and replayed, which takes a fraction of the time; no effect elsewhere."
+    )
     distill: float = setting(1.0, "Weight of the error to the ANN's ε.", at_least=0)
     blockwise: float = setting(0.0, "Weight of the error to what each block of the ANN hands on.", at_least=0)
     denoise: float = setting(0.0, "Weight of the DDPM loss on images; needs `data`.", at_least=0)

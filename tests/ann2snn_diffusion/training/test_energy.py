@@ -74,7 +74,7 @@ def test_price_and_thresholds_rise_while_too_much_is_spent_and_fall_while_too_li
         EnergyBudget(snn, DDPMScheduler(), 0.2, "horowitz-45nm"),
         snn.neurons()["conv_out.neuron"].threshold,
     )
-    first, weight, timesteps = threshold.clone(), budget.weight, torch.tensor([0, 300, 600, 900])
+    first, weight, timesteps = threshold.clone(), budget.weight.item(), torch.tensor([0, 300, 600, 900])
     budget.steer(torch.full((4,), 0.22), timesteps)
     assert budget.weight > weight
     assert (threshold > first).all()
@@ -94,7 +94,7 @@ def test_what_is_spent_is_told_from_which_noise_levels_a_batch_happens_to_have(u
 
     for _ in range(50):
         spend(timesteps)
-    settled, weight = threshold.clone(), budget.weight
+    settled, weight = threshold.clone(), budget.weight.item()
     for some in (timesteps[:40], timesteps[-40:]):
         spend(some)
     torch.testing.assert_close(threshold, settled, rtol=1e-3, atol=0)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-from ann2snn_diffusion.training import learner, loop
+from ann2snn_diffusion.training import gradients, learner
 from ann2snn_diffusion.training.checkpoint import checkpoints
 from ann2snn_diffusion.training.loop import TrainingError
 from tests.ann2snn_diffusion.training.short_trainings import error, losses_of, pictures, run
@@ -77,13 +77,13 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_last_good_che
     make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    distill = loop.losses.distill
+    distill = gradients.losses.distill
 
     def broken(predicted: Tensor, target: Tensor) -> Tensor:
         calls.append(1)
         return distill(predicted, target) * (float("nan") if len(calls) == 4 else 1)
 
-    monkeypatch.setattr(loop.losses, "distill", broken)
+    monkeypatch.setattr(gradients.losses, "distill", broken)
     with pytest.raises(TrainingError, match=r"step 4: the loss is not finite.*checkpoint-000002 is the last good"):
         run(make_snn(), tmp_path / "run")
     assert [place.name for place in checkpoints(tmp_path / "run")] == ["checkpoint-000002"]
@@ -92,12 +92,12 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_last_good_che
 def test_a_gradient_that_is_not_finite_stops_before_anything_learns_from_it(
     make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    distill = loop.losses.distill
+    distill = gradients.losses.distill
 
     def broken(predicted: Tensor, target: Tensor) -> Tensor:
         return distill(predicted, target) + (0 * predicted.sum()).sqrt()
 
-    monkeypatch.setattr(loop.losses, "distill", broken)
+    monkeypatch.setattr(gradients.losses, "distill", broken)
     snn = make_snn()
     with pytest.raises(TrainingError, match=r"step 1: the gradient is not finite. There is no checkpoint yet"):
         run(snn, tmp_path / "run", checkpointing_steps=1)
@@ -112,7 +112,7 @@ def test_running_out_of_memory_says_what_helps(
     def full(*_: Any) -> None:
         raise RuntimeError(message)
 
-    monkeypatch.setattr(loop, "loss_terms", full)
+    monkeypatch.setattr(gradients, "loss_terms", full)
     with pytest.raises(TrainingError, match=r"step 1: out of memory.*`train_batch_size`.*`gradient_checkpointing`"):
         run(make_snn(), tmp_path / "run")
 

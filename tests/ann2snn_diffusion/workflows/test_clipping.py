@@ -7,7 +7,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, UNet
 
 from ann2snn_diffusion import CalibrationSpec, FidelitySpec, SpikeSpec, SpikingUNet2DModel, TrainingSpec, convert
 from ann2snn_diffusion import finetune as finetune_network
-from ann2snn_diffusion.training import loop
+from ann2snn_diffusion.training import gradients
 from ann2snn_diffusion.workflows.clipping import tell_of_clip
 
 QUICK = CalibrationSpec(energy=0, states=14, positions=64, sampler_steps=3)
@@ -49,13 +49,13 @@ def test_training_sees_all_of_epsilon_and_its_result_is_settled_anew(
     unet: UNet2DModel, scheduler: DDPMScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = convert(unet, scheduler, calibration=QUICK, fidelity=FidelitySpec(1, 4)).unet
-    seen, train = [], loop.loss_terms
+    seen, train = [], gradients.loss_terms
 
     def watched(learner: Any, *arguments: Any) -> Any:
         seen.append(learner.network.overshoot.taken.clone())
         return train(learner, *arguments)
 
-    monkeypatch.setattr(loop, "loss_terms", watched)
+    monkeypatch.setattr(gradients, "loss_terms", watched)
     found = finetune_network(network, scheduler, spec=SHORT, fidelity=FidelitySpec(1, 4))
     assert found is not None
     assert found.unet.overshoot is not None
