@@ -1,13 +1,17 @@
-"""Time and activation memory of a training step relative to the ANN's own forward and backward, alternating in one run.
+"""Time and memory of a forward pass, and of forward and backward, relative to the ANN's own, alternating in one run.
 
-python benchmarks/training_step.py
+python benchmarks/training_step.py [--device cuda] [--shape ddpm-cifar10-32]
+With `pip install spikingjelly` also of its IF neurons in the same U-Net. On a GPU also as training runs them: recorded
+once as a CUDA graph, and replayed.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 import typer
@@ -17,10 +21,91 @@ from rich.table import Table
 from torch import Tensor
 
 from ann2snn_diffusion import SpikeSpec, SpikingUNet2DModel, load_source
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
+from ann2snn_diffusion.training.cuda_graph import Replayed
+from ann2snn_diffusion.training.gradients import Differentiated
 from ann2snn_diffusion.training.learner import learnable
+from benchmarks.spikingjelly_unet import spikingjelly_unet
+
+SPECS = {
+    "SNN, radix, layerwise": SpikeSpec(),
+    "SNN, radix, with a dead zone": SpikeSpec(doubled=("*",), dead_zone=True),
+    "SNN, radix, surrogate arctan": SpikeSpec(surrogate="arctan"),
+    "SNN, rate, synchronous": SpikeSpec(coding="rate", schedule="synchronous"),
+}
 
 
-def activation_bytes(network: UNet2DModel, sample: Tensor, diffusion_timestep: Tensor) -> int:
+def main(
+    batch_size: int = 64,
+    repeats: int = 5,
+    device: str = "cpu",
+    model: Annotated[str, typer.Option(help="As a2s convert takes it.")] = "fashion-mnist",
+) -> None:
+    """Print medians and their ratios."""
+    ann = load_source(model).unet.train()
+    networks = networks_of(ann, device)
+    shape = (batch_size, ann.config["in_channels"], ann.config["sample_size"], ann.config["sample_size"])
+    batch = NoisyStates(torch.randn(shape, device=device), torch.randint(1000, (batch_size,), device=device), None)
+
+    def passes(network: UNet2DModel, batch: NoisyStates) -> Differentiated:
+        predicted = network(*batch.arguments()).sample
+        loss = predicted.square().mean()
+        loss.backward()
+        return Differentiated(loss.detach(), {}, predicted.detach(), batch.states)
+
+    def forward(network: UNet2DModel) -> None:
+        with torch.no_grad():
+            network(*batch.arguments())
+
+    def step(network: UNet2DModel) -> None:
+        network.zero_grad()
+        passes(network, batch)
+
+    forwards = alternate(
+        {title: lambda network=network: forward(network) for title, network in networks.items()}, repeats
+    )
+    steps: dict[str, Callable[[], object]] = {
+        title: lambda network=network: step(network) for title, network in networks.items()
+    }
+    sizes = {title: activation_bytes(network, batch) for title, network in networks.items()}
+    if device != "cpu":
+        for title, network in networks.items():
+            parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+            replayed = Replayed(lambda batch, network=network: passes(network, batch), parameters)
+            steps[f"{title}, replayed"] = lambda replayed=replayed: replayed(batch)
+    seconds = alternate(steps, repeats)
+    table = Table(
+        "network", "forward, s", "ratio", "forward and backward, s", "ratio", "kept for backward, MiB", "ratio"
+    )
+    for title, times in seconds.items():
+        cells = (
+            [f"{forwards[title]:.3f}", f"{forwards[title] / forwards['ANN']:.2f}"] if title in forwards else ["", ""]
+        )
+        cells += [f"{times:.3f}", f"{times / seconds['ANN']:.2f}"]
+        cells += [f"{sizes[title] / 2**20:.0f}", f"{sizes[title] / sizes['ANN']:.2f}"] if title in sizes else ["", ""]
+        table.add_row(title, *cells)
+    place = f"{torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name()
+    Console(width=140).print(f"batch {batch_size}, {place}, torch {torch.__version__}", table)
+
+
+def networks_of(ann: UNet2DModel, device: str) -> dict[str, UNet2DModel]:
+    """The ANN, and spiking networks with its weights, all of whose neurons fire, on their device."""
+    networks: dict[str, UNet2DModel] = {"ANN": ann}
+    for title, spec in SPECS.items():
+        spiking = SpikingUNet2DModel.from_unet(ann, spec)
+        for neuron in spiking.neurons().values():
+            neuron.threshold.data.fill_(4.0)
+        learnable(spiking, "spiking")
+        networks[title] = spiking
+    if importlib.util.find_spec("spikingjelly"):
+        networks["SpikingJelly's neurons, synchronous"] = spikingjelly_unet(ann)
+        learnable(networks["SpikingJelly's neurons, synchronous"], "spiking")
+    for network in networks.values():
+        torch.nn.Module.to(network, device)
+    return networks
+
+
+def activation_bytes(network: UNet2DModel, batch: NoisyStates) -> int:
     """Bytes that a forward pass keeps for its backward pass, parameters apart, each storage counted once."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     kept: dict[int, int] = {}
@@ -32,48 +117,20 @@ def activation_bytes(network: UNet2DModel, sample: Tensor, diffusion_timestep: T
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = network(sample, diffusion_timestep).sample
+        output = network(*batch.arguments()).sample
     del output
     return sum(kept.values())
 
 
-def main(batch_size: int = 64, repeats: int = 5) -> None:
-    """Print medians and their ratios."""
-    ann = load_source().unet.train()
-    networks: dict[str, UNet2DModel] = {"ANN": ann}
-    for title, spec in {
-        "SNN, radix, layerwise": SpikeSpec(),
-        "SNN, radix, surrogate arctan": SpikeSpec(surrogate="arctan"),
-        "SNN, rate, synchronous": SpikeSpec(coding="rate", schedule="synchronous"),
-    }.items():
-        spiking = SpikingUNet2DModel.from_unet(ann, spec)
-        for neuron in spiking.neurons().values():
-            neuron.threshold.data.fill_(4.0)
-        learnable(spiking, "spiking")
-        networks[title] = spiking
-    sample, diffusion_timestep = torch.randn(batch_size, 1, 32, 32), torch.randint(1000, (batch_size,))
-
-    def step(network: UNet2DModel) -> None:
-        network(sample, diffusion_timestep).sample.square().mean().backward()
-
-    seconds = alternate({title: lambda network=network: step(network) for title, network in networks.items()}, repeats)
-    sizes = {title: activation_bytes(network, sample, diffusion_timestep) for title, network in networks.items()}
-    table = Table("network", "forward and backward, s", "ratio", "kept for backward, MiB", "ratio")
-    for title in networks:
-        times, size = seconds[title], sizes[title]
-        table.add_row(
-            title, f"{times:.2f}", f"{times / seconds['ANN']:.2f}", f"{size / 2**20:.0f}", f"{size / sizes['ANN']:.2f}"
-        )
-    Console().print(f"batch {batch_size}, {torch.get_num_threads()} threads, torch {torch.__version__}", table)
-
-
-def alternate(steps: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
+def alternate(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Median seconds of each step, all in turn, so that a busy machine slows them alike."""
     seconds: dict[str, list[float]] = {title: [] for title in steps}
     for repeat in range(repeats + 1):
         for title, step in steps.items():
             start = time.perf_counter()
             step()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             if repeat:
                 seconds[title].append(time.perf_counter() - start)
     return {title: statistics.median(times) for title, times in seconds.items()}
