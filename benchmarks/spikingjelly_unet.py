@@ -29,8 +29,9 @@ class IntegrateAndFire(nn.Module):
 
     def forward(self, value: Tensor) -> Tensor:
         """[T·B, …] → spikes of the same shape."""
-        self.node.reset()
-        return self.node(value.unflatten(0, (TIME_STEPS, -1))).flatten(0, 1)
+        spikes = self.node(value.unflatten(0, (TIME_STEPS, -1))).flatten(0, 1)
+        self.node.reset()  # its membrane would keep the whole pass
+        return spikes
 
 
 def spikingjelly_unet(ann: UNet2DModel) -> SpikingUNet2DModel:

@@ -7,6 +7,7 @@ once as a CUDA graph, and replayed.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import statistics
 import time
@@ -28,11 +29,11 @@ from ann2snn_diffusion.training.learner import learnable
 from benchmarks.spikingjelly_unet import spikingjelly_unet
 
 SPECS = {
-    "SNN, radix, layerwise": SpikeSpec(),
-    "SNN, radix, with a dead zone": SpikeSpec(doubled=("*",), dead_zone=True),
-    "SNN, radix, surrogate arctan": SpikeSpec(surrogate="arctan"),
-    "SNN, rate, synchronous": SpikeSpec(coding="rate", schedule="synchronous"),
+    "radix, layerwise": SpikeSpec(),
+    "radix, layerwise, with a dead zone": SpikeSpec(doubled=("*",), dead_zone=True),
+    "rate, synchronous": SpikeSpec(coding="rate", schedule="synchronous"),
 }
+PEER = "SpikingJelly's neurons, synchronous"
 
 
 def main(
@@ -70,6 +71,7 @@ def main(
     sizes = {title: activation_bytes(network, batch) for title, network in networks.items()}
     if device != "cpu":
         for title, network in networks.items():
+            network = alike(network)  # what ran before keeps nodes of its own stream
             parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
             replayed = Replayed(lambda batch, network=network: passes(network, batch), parameters)
             steps[f"{title}, replayed"] = lambda replayed=replayed: replayed(batch)
@@ -97,12 +99,22 @@ def networks_of(ann: UNet2DModel, device: str) -> dict[str, UNet2DModel]:
             neuron.threshold.data.fill_(4.0)
         learnable(spiking, "spiking")
         networks[title] = spiking
+        networks[f"{title}, fused"] = copy.deepcopy(spiking)
+        networks[f"{title}, fused"].mode.fused = True
     if importlib.util.find_spec("spikingjelly"):
-        networks["SpikingJelly's neurons, synchronous"] = spikingjelly_unet(ann)
-        learnable(networks["SpikingJelly's neurons, synchronous"], "spiking")
+        networks[PEER] = spikingjelly_unet(ann)
+        learnable(networks[PEER], "spiking")
     for network in networks.values():
         torch.nn.Module.to(network, device)
     return networks
+
+
+def alike(network: UNet2DModel) -> UNet2DModel:
+    """A copy that runs in the same way."""
+    copied = copy.deepcopy(network)
+    if isinstance(network, SpikingUNet2DModel) and isinstance(copied, SpikingUNet2DModel):
+        copied.mode.fused = network.mode.fused
+    return copied
 
 
 def activation_bytes(network: UNet2DModel, batch: NoisyStates) -> int:
@@ -114,7 +126,7 @@ def activation_bytes(network: UNet2DModel, batch: NoisyStates) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in parameters:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # an output that keeps itself would never go
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         output = network(*batch.arguments()).sample

@@ -120,8 +120,10 @@ def steps_of_charge(charge: Tensor, firing: Firing, spikes_of: SpikeFunction) ->
     return firing_steps(charge if firing.signed else charge + 0.5, firing.weights, spikes_of)
 
 
-def ticks_of(increments: Tensor, leak: Tensor, firing: Firing, spikes_of: SpikeFunction) -> Iterator[Tick]:
-    """The ticks of a rate-coded IF (leak 1) or LIF neuron whose input arrives tick by tick, [T, …] in units."""
+def ticks_of(
+    increments: Sequence[Tensor] | Tensor, leak: Tensor, firing: Firing, spikes_of: SpikeFunction
+) -> Iterator[Tick]:
+    """The ticks of a rate-coded IF (leak 1) or LIF neuron whose input arrives tick by tick, T of them in units."""
     residue = torch.full_like(increments[0], 0 if firing.signed else 0.5)
     per_tick = len(firing.weights) // len(increments)
     for increment in increments:
@@ -136,8 +138,8 @@ def spike_train(charge: Tensor, firing: Firing) -> Tensor:
     return torch.stack([step.spikes for step in steps_of_charge(charge, firing, _spike_function(firing))])
 
 
-def spike_train_of_increments(increments: Tensor, leak: Tensor, firing: Firing) -> Tensor:
-    """Spikes [n·T, …], with surrogate gradients, of a neuron that is charged tick by tick, [T, …] in units."""
+def spike_train_of_increments(increments: Sequence[Tensor] | Tensor, leak: Tensor, firing: Firing) -> Tensor:
+    """Spikes [n·T, …], with surrogate gradients, of a neuron that is charged tick by tick, T times, in units."""
     ticks = ticks_of(increments, leak, firing, _spike_function(firing))
     return torch.stack([step.spikes for tick in ticks for step in tick.steps])
 

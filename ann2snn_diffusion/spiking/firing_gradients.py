@@ -12,22 +12,19 @@ With the rectangle as surrogate, A = W and guidance 1, every step but the satura
 between the lowest and the highest level and 0 elsewhere: the clipped straight-through estimator, in closed form. A dead
 zone leaves it as it is, so that a silent neuron learns too.
 
-Charged tick by tick (`FireTicks`), rate coding: v_t = λ·u_{t−1} + I_t, u_t = v_t − s_t, and backward in time
-
-    dL/dv_t = h_t · dL/ds_t + (1 − h_t) · λ · dL/dv_{t+1},    dL/dI_t = dL/dv_t,    dL/dλ = Σ_t u_{t−1} · dL/dv_t
+Charged tick by tick, see `tick_gradients`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ann2snn_diffusion.spiking.coding import level_range
-from ann2snn_diffusion.spiking.firing import Firing, Tick, charge_of, fired, steps_of_charge, ticks_of
+from ann2snn_diffusion.spiking.firing import Firing, charge_of, fired, steps_of_charge
+from ann2snn_diffusion.spiking.fusing import Fuse
 from ann2snn_diffusion.spiking.guidance import UNGUIDED
 
 
@@ -36,33 +33,49 @@ class FireAll(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, value: Tensor, unit: Tensor, offset: Tensor, amplitudes: Tensor | None, firing: Firing
+        ctx: Any, value: Tensor, unit: Tensor, offset: Tensor, amplitudes: Tensor | None, firing: Firing, fuse: Fuse
     ) -> Tensor:
         """offset + unit · Σ_t A_t·s_t, shaped as ``value``; amplitudes [T], None: the step weights."""
         ctx.save_for_backward(value, unit, offset, amplitudes)
-        ctx.firing = firing
-        return torch.addcmul(offset, _level(charge_of(value, unit, offset), amplitudes, firing), unit)
+        ctx.firing, ctx.fuse = firing, fuse
+        return fuse(fire_all)(value, unit, offset, amplitudes, firing)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients by value, unit, offset and amplitudes, see the module's equations."""
         value, unit, offset, amplitudes = ctx.saved_tensors
-        firing: Firing = ctx.firing
-        (output,) = gradients
-        charge = charge_of(value, unit, offset)
-        by_amplitude = None
-        if amplitudes is None and not firing.guided and firing.surrogate == "rectangle":
-            clipped = charge.clamp(*level_range(firing.weights, firing.signed))
-            passed = (clipped == charge).to(charge.dtype)
-            level = firing.level(clipped)
-        else:
-            level, passed, spikes = _simulate(charge, firing, amplitudes)
-            if amplitudes is not None:
-                by_amplitude = torch.stack([(output * unit * step).sum() for step in spikes])
-        by_value = output * passed
-        by_unit = (output * torch.addcmul(level, passed, charge, value=-1)).sum_to_size(unit.shape)
-        by_offset = output.sum_to_size(offset.shape) - by_value.sum_to_size(offset.shape)
-        return by_value, by_unit, by_offset, by_amplitude, None
+        found = ctx.fuse(all_backward)(gradients[0], value, unit, offset, amplitudes, ctx.firing)
+        by_value, by_unit, by_offset, by_amplitudes = found
+        return by_value, by_unit.sum_to_size(unit.shape), by_offset.sum_to_size(offset.shape), by_amplitudes, None, None
+
+
+def fire_all(value: Tensor, unit: Tensor, offset: Tensor, amplitudes: Tensor | None, firing: Firing) -> Tensor:
+    """y, shaped as ``value``."""
+    return torch.addcmul(offset, _level(charge_of(value, unit, offset), amplitudes, firing), unit)
+
+
+def all_backward(
+    output: Tensor, value: Tensor, unit: Tensor, offset: Tensor, amplitudes: Tensor | None, firing: Firing
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Gradients by value, unit, offset and amplitudes; those by unit and offset of every row alone."""
+    charge, by_amplitudes = charge_of(value, unit, offset), None
+    if amplitudes is None and not firing.guided and firing.surrogate == "rectangle":
+        clipped = charge.clamp(*level_range(firing.weights, firing.signed))
+        passed = (clipped == charge).to(charge.dtype)
+        level = firing.level(clipped)
+    else:
+        level, passed, spikes = _simulate(charge, firing, amplitudes)
+        if amplitudes is not None:
+            by_amplitudes = torch.stack([(output * unit * step).sum() for step in spikes])
+    by_value = output * passed
+    by_unit = output * torch.addcmul(level, passed, charge, value=-1)
+    return by_value, of_rows(by_unit, unit), of_rows(output - by_value, unit), by_amplitudes
+
+
+def of_rows(places: Tensor, parameter: Tensor) -> Tensor:
+    """Of a gradient at every place, the sums that ``parameter`` has in each row, [B, …]."""
+    shared = [dim for dim in range(1, parameter.ndim) if parameter.shape[dim] == 1]
+    return places.sum(shared, keepdim=True) if shared else places
 
 
 def _level(charge: Tensor, amplitudes: Tensor | None, firing: Firing) -> Tensor:
@@ -93,69 +106,3 @@ def _simulate(charge: Tensor, firing: Firing, amplitudes: Tensor | None) -> tupl
         kept *= 1 - slope
         trains.append(step.spikes)
     return level, passed, trains
-
-
-class FireTicks(torch.autograd.Function):
-    """T ticks of a rate-coded neuron whose input arrives in T slices, as one function of all that it depends on."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, slices: Tensor, unit: Tensor, offset: Tensor, leak: Tensor, amplitudes: Tensor | None, firing: Firing
-    ) -> Tensor:
-        """Slices [T, B, …] of the output: offset + T · unit · Σ A_t·s_t, from slices of the value, unit like a slice.
-
-        Firing steps, and amplitudes [n·T], go in order: the n of the first tick, those of the second …
-        """
-        ctx.save_for_backward(slices, unit, offset, leak, amplitudes)
-        ctx.firing = firing
-        ticks = ticks_of(_increments(slices, unit, offset), leak, firing, firing.spikes)
-        carried = _amplified([_spikes(tick) for tick in ticks], amplitudes)
-        return torch.addcmul(offset, carried, unit, value=len(slices))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients by slices, unit, offset, leak and amplitudes, see the module's equations."""
-        slices, unit, offset, leak, amplitudes = ctx.saved_tensors
-        firing: Firing = ctx.firing
-        (output,) = gradients
-        time_steps = len(slices)
-        increments = _increments(slices, unit, offset)
-        ticks = list(ticks_of(increments, leak, firing, firing.spikes))
-        by_carried = output * unit
-        by_membrane = torch.empty_like(increments)
-        by_leak, later = torch.zeros_like(leak), torch.zeros_like(increments[0])
-        for tick, (start, steps) in reversed(list(enumerate(ticks))):
-            later = leak * later
-            for index, step in reversed(list(enumerate(steps, start=tick * len(steps)))):
-                slope = firing.slope(step.membrane, 1)
-                amplitude = time_steps if amplitudes is None else time_steps * amplitudes[index]
-                later = torch.addcmul((1 - slope).mul_(later), slope, by_carried[tick] * amplitude)
-            by_membrane[tick] = later
-            by_leak += (later * start).sum()
-        trains = [_spikes(tick) for tick in ticks]
-        by_value = by_membrane / (unit * time_steps)
-        carried = _amplified(trains, amplitudes) * time_steps
-        by_unit = (output * carried - by_membrane * increments / unit).sum_to_size(unit.shape)
-        by_offset = (output - by_value).sum_to_size(offset.shape)
-        by_amplitude = None
-        if amplitudes is not None:
-            by_spike = [(by_carried[tick] * spikes).sum() for tick, steps in enumerate(trains) for spikes in steps]
-            by_amplitude = torch.stack(by_spike) * time_steps
-        return by_value, by_unit, by_offset, by_leak, by_amplitude, None
-
-
-def _increments(slices: Tensor, unit: Tensor, offset: Tensor) -> Tensor:
-    # A slice carries T times its share of the value.
-    return (slices - offset).div_(unit * len(slices))
-
-
-def _spikes(tick: Tick) -> list[Tensor]:
-    return [step.spikes for step in tick.steps]
-
-
-def _amplified(trains: Sequence[Sequence[Tensor]], amplitudes: Tensor | None) -> Tensor:
-    """Σ A_t·s_t of every tick, [T, …], from the spikes of its firing steps."""
-    if amplitudes is not None:
-        factors = iter(amplitudes)
-        trains = [[spikes * next(factors) for spikes in steps] for steps in trains]
-    return torch.stack([reduce(torch.add, steps) for steps in trains])

@@ -47,6 +47,8 @@ class ForwardPass:
     """Neurons pass their input through: the network is the ANN."""
     listener: Listener | None = None
     """Is told what charges each neuron."""
+    fused: bool = False
+    """Neurons are one compiled kernel each, and run again in backward: what they hand on is not kept."""
 
     def again(self) -> ForwardPass:
         """The same pass, computed once more for gradients: what its listener measures then, nobody reads."""
@@ -59,12 +61,13 @@ class Mode(threading.local):
     Replicas of a network, whose attributes are the same objects, share its mode; a deep copy has one of its own.
 
     Attributes:
-        analog, listener: as in `ForwardPass`.
+        analog, listener, fused: as in `ForwardPass`.
     """
 
     def __init__(self) -> None:
         self.analog = False
         self.listener: Listener | None = None
+        self.fused = False
 
     @contextmanager
     def passing(self) -> Iterator[None]:
@@ -110,3 +113,14 @@ def checkpoint(module: nn.Module, *inputs: Any) -> Any:
     return torch.utils.checkpoint.checkpoint(
         module, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), running(again))
     )
+
+
+def accumulated(synapse: Callable[[Tensor], Tensor], neuron: nn.Module, value: Tensor) -> Tensor:
+    """``synapse(neuron(value))``; in a fused pass backward computes the spikes once more, up to the synapse."""
+    if not (current().fused and torch.is_grad_enabled()):
+        return synapse(neuron(value))
+    again = current().again()
+    return torch.utils.checkpoint.checkpoint(  # pyright: ignore[reportReturnType]
+        lambda value: synapse(neuron(value)), value, use_reentrant=False, preserve_rng_state=False,
+        determinism_check="none", context_fn=lambda: (nullcontext(), running(again)),
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Self, cast
 
 import torch
@@ -12,7 +13,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from ann2snn_diffusion.spiking.corrected import CorrectedConv2d, CorrectedLinear, Correction
-from ann2snn_diffusion.spiking.forward_pass import current
+from ann2snn_diffusion.spiking.forward_pass import accumulated, current
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.ticks import value_of
 
@@ -37,7 +38,7 @@ class SpikingConv2d(CorrectedConv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Spike, then accumulate."""
-        return super().forward(self.neuron(input))
+        return accumulated(super().forward, self.neuron, input)
 
 
 class SpikingOutput(SpikingConv2d):
@@ -72,7 +73,9 @@ class SpikingOutput(SpikingConv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """[S·B, C, H, W] → [S·B, O, H, W]."""
-        spikes = self.neuron(input)
+        return accumulated(self._accumulate, self.neuron, input)
+
+    def _accumulate(self, spikes: Tensor) -> Tensor:
         if self.folded:
             return self._by_segment(spikes, *self.in_force())
         output = self._conv_forward(spikes, self.weight, self.bias)
@@ -134,7 +137,7 @@ class SpikingLinear(CorrectedLinear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Spike, then accumulate."""
-        return super().forward(self.neuron(input))
+        return accumulated(super().forward, self.neuron, input)
 
 
 class SpikingUpsample2D(Upsample2D):
@@ -152,7 +155,7 @@ class SpikingUpsample2D(Upsample2D):
 
     def forward(self, hidden_states: Tensor, output_size: int | None = None) -> Tensor:
         """[S·B, C, H, W] → [S·B, C', 2H, 2W]."""
-        return super().forward(self.neuron(hidden_states), output_size)
+        return accumulated(partial(super().forward, output_size=output_size), self.neuron, hidden_states)
 
 
 class SpikingAttnProcessor(nn.Module):

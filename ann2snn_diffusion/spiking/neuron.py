@@ -20,10 +20,12 @@ from ann2snn_diffusion.spiking.firing import (
     spike_train,
     spike_train_of_increments,
 )
-from ann2snn_diffusion.spiking.firing_gradients import FireAll, FireTicks
+from ann2snn_diffusion.spiking.firing_gradients import FireAll
 from ann2snn_diffusion.spiking.forward_pass import current
+from ann2snn_diffusion.spiking.fusing import compiled, unfused
 from ann2snn_diffusion.spiking.guidance import UNGUIDED
 from ann2snn_diffusion.spiking.spec import HIGHEST_TABULATED, SpikeSpec
+from ann2snn_diffusion.spiking.tick_gradients import FireTicks
 from ann2snn_diffusion.spiking.ticks import arrivals, running_means
 from calibration.levels import level_table, quarters
 
@@ -88,17 +90,20 @@ class SpikingNeuron(nn.Module):
         return output
 
     def _fire(self, value: Tensor) -> Tensor:
-        firing = self._guided(value)
+        # A kernel does not tell height from width.
+        shape, value = value.shape, value.flatten(2)
+        firing, fuse = self._guided(value), compiled if current().fused else unfused
         unit, offset = self.levels(value)
         if self.leak is not None:
-            slices = arrivals(self._by_tick(value))
-            unit, offset = self._by_tick(unit), self._by_tick(offset)
-            output: Tensor = FireTicks.apply(slices, unit, offset, self.leak, self.amplitudes, firing)  # pyright: ignore
-            return running_means(output).flatten(0, 1)
+            means, unit, offset = self._by_tick(value), self._of_a_tick(unit), self._of_a_tick(offset)
+            output: Tensor = FireTicks.apply(means, unit, offset, self.leak, self.amplitudes, firing, fuse)  # pyright: ignore
+            return output.view(shape)
         trains = torch.is_grad_enabled() and any(part.requires_grad for part in (value, unit, offset))
-        if not (firing.guided or trains) and self.amplitudes is None:
-            return fired_at_once(value, unit, offset, firing)
-        return FireAll.apply(value, unit, offset, self.amplitudes, firing)  # pyright: ignore
+        if firing.guided or trains or self.amplitudes is not None:
+            output = FireAll.apply(value, unit, offset, self.amplitudes, firing, fuse)  # pyright: ignore
+        else:
+            output = fired_at_once(value, unit, offset, firing)
+        return output.view(shape)
 
     def spikes(self, value: Tensor) -> Tensor:
         """The spike trains [T, B, …] for a value [S·B, …], tick by tick, with surrogate gradients."""
@@ -107,7 +112,7 @@ class SpikingNeuron(nn.Module):
         if self.leak is None:
             return spike_train(charge, self._guided(value))
         # A slice carries T times its share of the value.
-        increments = arrivals(self._by_tick(charge)) / self.spec.time_steps
+        increments = [arriving / self.spec.time_steps for arriving in arrivals(self._by_tick(charge))]
         return spike_train_of_increments(increments, self.leak, self._guided(value))
 
     def handed_on(self, spikes: Tensor, value: Tensor) -> Tensor:
@@ -117,8 +122,8 @@ class SpikingNeuron(nn.Module):
             return torch.addcmul(offset, self.weighted_sum(spikes), unit)
         ticks = current().ticks
         carried = torch.einsum("t,t...->t...", self._amplitudes(spikes), spikes).unflatten(0, (ticks, -1)).sum(1)
-        slices = torch.addcmul(self._by_tick(offset), carried, self._by_tick(unit), value=ticks)
-        return running_means(slices).flatten(0, 1)
+        levels = torch.cat(running_means(ticks * carried))
+        return torch.addcmul(offset, levels, unit)
 
     def levels_with_one_train(self, value: Tensor) -> Tensor | None:
         """Σ_t W_t·s_t [B, …] in units of a neuron that fires one train for each of them; None of any other.
@@ -164,7 +169,11 @@ class SpikingNeuron(nn.Module):
         return value.new_tensor(self.guidance)[rows].view(-1, *[1] * (value.ndim - 1))
 
     def _by_tick(self, folded: Tensor) -> Tensor:
-        return folded.unflatten(0, (current().ticks, -1)) if folded.shape[0] > 1 else folded
+        return folded.unflatten(0, (current().ticks, -1))
+
+    def _of_a_tick(self, folded: Tensor) -> Tensor:
+        """What all ticks have alike, of one of them."""
+        return folded[: folded.shape[0] // current().ticks] if folded.shape[0] > 1 else folded
 
     def weighted_sum(self, spikes: Tensor) -> Tensor:
         """Σ_t A_t·s_t of spike trains [T, …], in units."""

@@ -244,7 +244,7 @@ class SpikingUNet2DModel(UNet2DModel):
                 class_labels = class_labels.repeat(ticks, *[1] * (class_labels.ndim - 1))
         segment = self.segment_of(told)
         of_rows = None if len(self.spec.segments) == 1 else segment if told.shape[0] == 1 else segment.repeat(ticks)
-        with running(ForwardPass(of_rows, ticks, sample, as_ann, self.mode.listener)):
+        with running(ForwardPass(of_rows, ticks, sample, as_ann, self.mode.listener, self.mode.fused)):
             (noise,) = super().forward(sample, steps, class_labels, return_dict=False)
         noise = value_of(noise, batch)
         if self.overshoot is not None and not as_ann:
@@ -298,3 +298,17 @@ def listening(network: SpikingUNet2DModel, measure: Measure) -> Iterator[dict[nn
         yield listener.measured
     finally:
         network.mode.listener = before
+
+
+@contextmanager
+def fused(network: SpikingUNet2DModel) -> Iterator[None]:
+    """Train ``network``, in this thread, with one compiled kernel for each neuron, inside the ``with`` block.
+
+    That takes less time and memory. The first passes compile, for a minute; it takes what `torch.compile` does, such as
+    a C++ compiler.
+    """
+    before, network.mode.fused = network.mode.fused, True
+    try:
+        yield
+    finally:
+        network.mode.fused = before

@@ -1,0 +1,41 @@
+"""Fusing: what a neuron does place by place becomes one kernel, compiled once for each kind of neuron.
+
+As plain operations, every one of dozens goes through memory on its own, or, on a GPU, is launched on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+class Fuse(Protocol):
+    """Makes of a function one that computes the same."""
+
+    def __call__(self, function: Function, /) -> Function:
+        """The function to call instead."""
+        ...
+
+
+def unfused(function: Function) -> Function:
+    """The function as it is."""
+    return function
+
+
+@cache
+def compiled(function: Function) -> Function:
+    """The function compiled, for any shapes, without gradients; its first calls take seconds."""
+    kernel = torch.compile(function, dynamic=True)
+
+    @wraps(function)
+    def call(*arguments: object) -> object:
+        # In one layout, or a kernel would be compiled for each.
+        return kernel(*(part.detach().contiguous() if isinstance(part, Tensor) else part for part in arguments))
+
+    return call  # pyright: ignore[reportReturnType]
