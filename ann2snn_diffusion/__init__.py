@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
     from ann2snn_diffusion.spiking.decoding import activation_of_spikes
     from ann2snn_diffusion.spiking.folding import fold
+    from ann2snn_diffusion.spiking.modes import analog
     from ann2snn_diffusion.spiking.rules import Site, spiking_synapse, to_spiking
     from ann2snn_diffusion.spiking.spec import SpikeSpec
-    from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+    from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
     from ann2snn_diffusion.training.loop import Lesson
     from ann2snn_diffusion.training.run import TrainingRun, accelerator_for
     from ann2snn_diffusion.training.spec import TrainingSpec

@@ -20,7 +20,8 @@ from ann2snn_diffusion.evaluation.costs import costs_of
 from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport, summarise
 from ann2snn_diffusion.evaluation.noise_strata import low_noise_end, noise_strata, relative_error_within, strata_bounds
 from ann2snn_diffusion.evaluation.site_statistics import compare
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.modes import analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 LARGEST_PSNR = 100.0
 MOST_STATES, LEAST_STATES = 8, 2

@@ -18,9 +18,10 @@ from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.network_layout import NetworkLayout, footprint, layout_of
 from ann2snn_diffusion.evaluation.spike_count import Counts, SpikeCounter
 from ann2snn_diffusion.evaluation.zero_activations import ZeroCounter
+from ann2snn_diffusion.spiking.modes import analog
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.ticks import value_of
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import visiting
 
 

@@ -33,7 +33,8 @@ from ann2snn_diffusion.evaluation.image_quality import fid, kid
 from ann2snn_diffusion.evaluation.noise_strata import strata_bounds, stratum_of
 from ann2snn_diffusion.evaluation.real_data import RealData
 from ann2snn_diffusion.search.spec import SearchSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.modes import analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 SEARCH_STATES_PER_TRAJECTORY = 4
 Part = Literal["searched", "judged"]

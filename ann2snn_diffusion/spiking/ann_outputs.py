@@ -19,7 +19,8 @@ from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.corrected import Corrected, Correction
 from ann2snn_diffusion.spiking.folding import require_ann
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.modes import analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.correct import Places, outputs_at, sufficient
 from calibration.observe import visiting
 

@@ -12,6 +12,8 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from ann2snn_diffusion.common.errors import first_line
+
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -39,3 +41,16 @@ def compiled(function: Function) -> Function:
         return kernel(*(part.detach().contiguous() if isinstance(part, Tensor) else part for part in arguments))
 
     return call  # pyright: ignore[reportReturnType]
+
+
+def problem_on(device: torch.device) -> str | None:
+    """Why nothing can be compiled for ``device`` here, such as a missing C++ compiler, or Triton; None: it can."""
+    try:
+        compiled(_twice)(torch.ones(2, device=device))
+    except Exception as error:  # compilers' own and those of torch have no class in common
+        return first_line(error)
+    return None
+
+
+def _twice(number: Tensor) -> Tensor:
+    return 2 * number

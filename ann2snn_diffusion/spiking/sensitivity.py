@@ -19,7 +19,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from ann2snn_diffusion.common.progress import Advance, idle
 from ann2snn_diffusion.spiking.ann_outputs import Batch, rows_of_batch, segments_of, split_batch
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.modes import analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import sample_of, stacked, visiting
 from calibration.rate_distortion import Sample
 

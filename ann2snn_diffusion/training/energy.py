@@ -36,8 +36,9 @@ from ann2snn_diffusion.evaluation.noise_strata import strata_bounds, stratum_of
 from ann2snn_diffusion.evaluation.prices import accumulates_by_place, prices_of
 from ann2snn_diffusion.spiking.counted_spikes import cost_of_spikes, spike_table
 from ann2snn_diffusion.spiking.guidance import by_group
+from ann2snn_diffusion.spiking.modes import listening
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, listening
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.spec import TrainingSpec
 
 START = 2.0

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.data.datasets import RealImages
 from ann2snn_diffusion.diffusion.noisy_states import add_noise
+from ann2snn_diffusion.spiking.fusing import problem_on
+from ann2snn_diffusion.spiking.modes import fused
+from ann2snn_diffusion.spiking.spec import Schedule
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training import rollout
 from ann2snn_diffusion.training.checkpoint import (
@@ -40,6 +43,8 @@ from ann2snn_diffusion.training.run import TrainingRun
 from ann2snn_diffusion.training.spec import TrainingSpec
 
 LOG = logging.getLogger(__name__)
+FUSED_FROM = 200
+"""Steps; compiling takes as long as a hundred of them save."""
 
 
 class TrainingError(A2SError):
@@ -99,9 +104,10 @@ def train(
     batches = _image_batches(lesson, spec, accelerator, range(progress.step, last))
     differentiate = differentiation(learner, lesson.ann, spec, accelerator)
     advance = track("training", last)
+    fusing = fuses(spec, unet.spec.schedule, accelerator.device)
     while progress.step < last:
         began = time.time()
-        with explained(progress.step, folder):
+        with explained(progress.step, folder), fused(unet) if fusing else nullcontext():
             progress, terms = _step(progress, learner, lesson, spec, run, batches, differentiate)
         seconds = time.time() - began
         progress = replace(progress, step=progress.step + 1, seconds=progress.seconds + seconds)
@@ -121,6 +127,23 @@ def train(
     unet.disable_gradient_checkpointing()
     unet.eval().requires_grad_(False)
     return progress
+
+
+def fuses(spec: TrainingSpec, schedule: Schedule, device: torch.device) -> bool:
+    """Whether neurons are compiled. By default where that pays: on a GPU, and where they tick, in long trainings.
+
+    Raises:
+        TrainingError: they are to be, and cannot be here.
+    """
+    pays = spec.steps >= FUSED_FROM and (schedule == "synchronous" or device.type == "cuda")
+    if not (pays if spec.fused is None else spec.fused):
+        return False
+    problem = problem_on(device)
+    if problem is not None and spec.fused:
+        raise TrainingError(f"`fused` true: nothing can be compiled for {device} here: {problem}")
+    if problem is not None:
+        LOG.info("Neurons are not fused: %s", problem)
+    return problem is None
 
 
 def _started(lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator) -> rollout.Rollout:

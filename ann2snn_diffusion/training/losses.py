@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
+from ann2snn_diffusion.spiking.modes import listening
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.ticks import value_of
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, listening
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import visiting
 
 SMALLEST = 1e-8

@@ -15,8 +15,9 @@ from ann2snn_diffusion.diffusion.noise_schedule import noise_schedule
 from ann2snn_diffusion.diffusion.noising import clip_range
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
 from ann2snn_diffusion.spiking.ann_outputs import Batch, rows_of_batch, split_batch
+from ann2snn_diffusion.spiking.modes import analog
 from ann2snn_diffusion.spiking.settle_overshoot import attach_overshoot, settle_overshoot
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.calibration_states import PER_TRAJECTORY
 
 MOST_STATES = 88

@@ -42,7 +42,8 @@ from ann2snn_diffusion.search.trials import Bench, Notebook, SearchError, search
 from ann2snn_diffusion.search.verdict import cost, judge
 from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.guidance import dimensions_of, groups_with_sites
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog, architecture
+from ann2snn_diffusion.spiking.modes import analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, architecture
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 
 

@@ -31,7 +31,7 @@ from ann2snn_diffusion.workflows.trainable import lesson_for, trained_spec
 
 VOLATILE = (
     "checkpointing_steps", "checkpoints_total_limit", "save_images_steps", "dataloader_num_workers", "synchronous",
-    "even_if_worse", "cuda_graph",
+    "even_if_worse", "fused", "cuda_graph",
 )  # fmt: skip
 """What may differ when a training is resumed."""
 Stages = tuple[TrainingSpec, ...]

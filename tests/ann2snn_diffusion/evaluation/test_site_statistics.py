@@ -7,8 +7,9 @@ from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.site_statistics import compare
+from ann2snn_diffusion.spiking.modes import analog
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import visiting
 
 

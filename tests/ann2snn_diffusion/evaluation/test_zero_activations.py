@@ -4,8 +4,9 @@ from diffusers import UNet2DModel
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.network_layout import layout_of
 from ann2snn_diffusion.evaluation.zero_activations import ZeroCounter, left_by_int8
+from ann2snn_diffusion.spiking.modes import analog
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import visiting
 from tests.ann2snn_diffusion.evaluation.brute_force import arriving_at
 

@@ -28,8 +28,9 @@ from ann2snn_diffusion.search.objectives import (
 )
 from ann2snn_diffusion.search.spec import SearchSpec
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+from ann2snn_diffusion.spiking.modes import analog
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.convert import convert
 
 

@@ -12,9 +12,10 @@ from ann2snn_diffusion.diffusion.trajectories import record
 from ann2snn_diffusion.spiking.ann_outputs import seen_states
 from ann2snn_diffusion.spiking.calibrate import calibrate
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
+from ann2snn_diffusion.spiking.modes import analog
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from tests.two_processes import python
 
 SYNCHRONOUS = {"coding": "rate", "schedule": "synchronous"}

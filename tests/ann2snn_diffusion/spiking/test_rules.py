@@ -8,9 +8,10 @@ from diffusers import UNet2DModel
 from diffusers.models.unets.unet_2d_blocks import DownBlock2D
 from torch import nn
 
+from ann2snn_diffusion.spiking.modes import analog
 from ann2snn_diffusion.spiking.rules import Site, UnsupportedLayerError, load_rules, to_spiking
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "plain, no attention": {

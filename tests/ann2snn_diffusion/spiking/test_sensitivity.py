@@ -5,9 +5,10 @@ import torch
 from diffusers import UNet2DModel
 
 from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.spiking.modes import analog
 from ann2snn_diffusion.spiking.sensitivity import WATCHED, measure_sensitivity, passing_values
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from calibration.observe import visiting
 from tests.conftest import build_unet
 

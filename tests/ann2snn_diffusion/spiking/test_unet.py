@@ -11,8 +11,9 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ann2snn_diffusion.spiking.modes import analog, listening
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel, analog, listening
+from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel
 
 
 @torch.no_grad()

@@ -9,8 +9,9 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from ann2snn_diffusion.spiking.forward_pass import current
+from ann2snn_diffusion.spiking.modes import analog, listening
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog, listening
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 EARLY, LATE = torch.tensor([5, 700]), torch.tensor([990, 40])
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.progress import silent
 from ann2snn_diffusion.data.datasets import RealImages
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.modes import analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.checkpoint import TrainingProgress
 from ann2snn_diffusion.training.loop import Lesson, train
 from ann2snn_diffusion.training.run import TrainingRun

@@ -6,8 +6,9 @@ from diffusers import DDPMScheduler, UNet2DModel
 
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.evaluation.site_statistics import compare
+from ann2snn_diffusion.spiking.modes import analog
 from ann2snn_diffusion.spiking.spec import SpikeSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training import losses
 
 

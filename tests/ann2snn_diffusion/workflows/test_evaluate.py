@@ -21,7 +21,8 @@ from ann2snn_diffusion.evaluation.spec import EvaluationSpec
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.reporting.evaluation_table import print_evaluation
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, analog
+from ann2snn_diffusion.spiking.modes import analog
+from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.workflows.convert import convert
 from ann2snn_diffusion.workflows.evaluate import evaluate, evaluate_to_folder
 

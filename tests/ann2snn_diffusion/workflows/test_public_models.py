@@ -12,7 +12,7 @@ from ann2snn_diffusion.diffusion.noise_schedule import ScheduleError
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
 from ann2snn_diffusion.models.loading import SourceError, load_converted, load_source
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
-from ann2snn_diffusion.spiking.unet import analog
+from ann2snn_diffusion.spiking.modes import analog
 from ann2snn_diffusion.workflows.convert import convert, convert_to_folder
 from ann2snn_diffusion.workflows.result_folder import Writing
 from tests.conftest import build_unet

@@ -19,7 +19,7 @@ from ann2snn_diffusion.diffusion.noise_schedule import ScheduleError
 from ann2snn_diffusion.evaluation.spec import EvaluationSpec
 from ann2snn_diffusion.models.loading import Converted, load_converted, load_source
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
-from ann2snn_diffusion.spiking.unet import analog
+from ann2snn_diffusion.spiking.modes import analog
 from ann2snn_diffusion.workflows.convert import Conversion, convert_to_folder
 from ann2snn_diffusion.workflows.evaluate import evaluate_to_folder
 from ann2snn_diffusion.workflows.finetune import finetune_to_folder
