@@ -7,8 +7,9 @@ Importing this package makes `SpikingUNet2DModel` known to diffusers pipelines. 
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from ann2snn_diffusion.common.versions import version_of
 
 if TYPE_CHECKING:
     __version__: str
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
     from ann2snn_diffusion.spiking.decoding import activation_of_spikes
     from ann2snn_diffusion.spiking.folding import fold
-    from ann2snn_diffusion.spiking.modes import analog
+    from ann2snn_diffusion.spiking.modes import analog, fused
     from ann2snn_diffusion.spiking.rules import Site, spiking_synapse, to_spiking
     from ann2snn_diffusion.spiking.spec import SpikeSpec
     from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
@@ -62,7 +63,8 @@ HOMES = {
     "ann2snn_diffusion.spiking.folding": ("fold",),
     "ann2snn_diffusion.spiking.rules": ("Site", "spiking_synapse", "to_spiking"),
     "ann2snn_diffusion.spiking.spec": ("SpikeSpec",),
-    "ann2snn_diffusion.spiking.unet": ("SpikingUNet2DModel", "analog"),
+    "ann2snn_diffusion.spiking.modes": ("analog", "fused"),
+    "ann2snn_diffusion.spiking.unet": ("SpikingUNet2DModel",),
     "ann2snn_diffusion.training.loop": ("Lesson",),
     "ann2snn_diffusion.training.run": ("TrainingRun", "accelerator_for"),
     "ann2snn_diffusion.training.spec": ("TrainingSpec",),
@@ -116,6 +118,7 @@ __all__ = [
     "finetune",
     "finetune_to_folder",
     "fold",
+    "fused",
     "inspect",
     "inspect_to_folder",
     "load_converted",
@@ -133,7 +136,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return version("ann2snn-diffusion")
+        return version_of("ann2snn-diffusion")
     for module, names in HOMES.items():
         if name in names:
             return getattr(import_module(module), name)

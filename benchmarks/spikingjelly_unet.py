@@ -21,7 +21,7 @@ class IntegrateAndFire(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from spikingjelly.activation_based import neuron, surrogate
+        from spikingjelly.activation_based import neuron, surrogate  # pyright: ignore[reportMissingImports]
 
         self.node: Any = neuron.IFNode(
             v_reset=None, surrogate_function=surrogate.ATan(), detach_reset=True, step_mode="m"

@@ -22,6 +22,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ann2snn_diffusion import SpikeSpec, SpikingUNet2DModel, load_source
+from ann2snn_diffusion.common.heap import keep_freed
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.training.cuda_graph import Replayed
 from ann2snn_diffusion.training.gradients import Differentiated
@@ -43,6 +44,7 @@ def main(
     model: Annotated[str, typer.Option(help="As a2s convert takes it.")] = "fashion-mnist",
 ) -> None:
     """Print medians and their ratios."""
+    keep_freed()  # as every command does
     ann = load_source(model).unet.train()
     networks = networks_of(ann, device)
     shape = (batch_size, ann.config["in_channels"], ann.config["sample_size"], ann.config["sample_size"])
@@ -102,8 +104,8 @@ def networks_of(ann: UNet2DModel, device: str) -> dict[str, UNet2DModel]:
         networks[f"{title}, fused"] = copy.deepcopy(spiking)
         networks[f"{title}, fused"].mode.fused = True
     if importlib.util.find_spec("spikingjelly"):
-        networks[PEER] = spikingjelly_unet(ann)
-        learnable(networks[PEER], "spiking")
+        networks[PEER] = peer = spikingjelly_unet(ann)
+        learnable(peer, "spiking")
     for network in networks.values():
         torch.nn.Module.to(network, device)
     return networks

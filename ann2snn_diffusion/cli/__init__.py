@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ from ann2snn_diffusion.cli.inspect import inspect
 from ann2snn_diffusion.cli.report import report
 from ann2snn_diffusion.cli.sample import sample
 from ann2snn_diffusion.cli.search_thresholds import search_thresholds
+from ann2snn_diffusion.common.versions import version_of
 
 app = typer.Typer(
     name="a2s",
@@ -48,7 +48,7 @@ def root(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"ann2snn-diffusion {version('ann2snn-diffusion')}")
+        typer.echo(f"ann2snn-diffusion {version_of('ann2snn-diffusion')}")
         raise typer.Exit
 
 

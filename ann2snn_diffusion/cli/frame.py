@@ -42,6 +42,7 @@ def framed(debug: bool, quiet: bool) -> Iterator[None]:
         os.environ |= {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     if not debug:  # before diffusers is imported, and after
         os.environ.setdefault("DIFFUSERS_VERBOSITY", "critical")
+        os.environ.setdefault("TORCH_LOGS", "-all")  # what torch.compile warns of
         logging.getLogger("diffusers").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -8,9 +8,9 @@ them resolved, the seed included; ``versions`` of libraries; and the figures tha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
+from ann2snn_diffusion.common.versions import version_of
 from ann2snn_diffusion.spiking.unet import SourceError
 
 Entry = Mapping[str, Any]
@@ -28,7 +28,7 @@ def entry(
         settings: JSON-ready.
         before, after: figures of the network by name; None where there was none, or it was not measured.
     """
-    versions = {"ann2snn-diffusion": version("ann2snn-diffusion"), **{name: version(name) for name in LIBRARIES}}
+    versions = {name: version_of(name) for name in ("ann2snn-diffusion", *LIBRARIES)}
     return {"command": command, "settings": dict(settings), "versions": versions, "before": before, "after": after}
 
 

@@ -44,9 +44,13 @@ def bars(progress: Progress) -> Track:
     """A `Track` that gives every stage a bar."""
 
     def track(stage: str, steps: int) -> Advance:
-        task = progress.add_task(stage, total=steps)
+        task, resumed = progress.add_task(stage, total=steps), False
 
         def advance(done: int | None = None, figures: Mapping[str, float] | None = None) -> None:
+            nonlocal resumed
+            if done is not None and not resumed:  # what an earlier run did says nothing of this one's speed
+                progress.reset(task, completed=done - 1)
+                resumed = True
             description = ", ".join([stage, *_shown(figures)])
             progress.update(task, completed=done, advance=1 if done is None else None, description=description)
 
@@ -60,13 +64,14 @@ def lines(file: TextIO, every: float = 60, clock: Callable[[], float] = time.mon
     said = clock()
 
     def track(stage: str, steps: int) -> Advance:
-        started, count = clock(), 0
+        started, count, earlier = clock(), 0, None
 
         def advance(done: int | None = None, figures: Mapping[str, float] | None = None) -> None:
-            nonlocal said, count
+            nonlocal said, count, earlier
             count, now = count + 1 if done is None else done, clock()
+            earlier = count - 1 if earlier is None else earlier
             if now - said >= every:
-                said, left = now, (now - started) / max(1, count) * (steps - count)
+                said, left = now, (now - started) / (count - earlier) * (steps - count)
                 words = [f"{stage}: {count} of {steps}", f"{left / 60:.0f} min left", *_shown(figures)]
                 file.write(", ".join(words) + "\n")
                 file.flush()

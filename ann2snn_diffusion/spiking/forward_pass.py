@@ -16,6 +16,8 @@ from typing import Any
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
+MANY = 1 << 18
+"""Values whose spikes a fused pass does not keep: fewer cost less memory than time."""
 Measure = Callable[[Any, Tensor], Tensor]
 """Of a neuron and the value [S·B, …] that charges it, whatever is to be known, with gradients."""
 
@@ -116,8 +118,8 @@ def checkpoint(module: nn.Module, *inputs: Any) -> Any:
 
 
 def accumulated(synapse: Callable[[Tensor], Tensor], neuron: nn.Module, value: Tensor) -> Tensor:
-    """``synapse(neuron(value))``; in a fused pass backward computes the spikes once more, up to the synapse."""
-    if not (current().fused and torch.is_grad_enabled()):
+    """``synapse(neuron(value))``; in a fused pass backward computes many spikes once more, up to the synapse."""
+    if not (current().fused and torch.is_grad_enabled() and value.numel() >= MANY):
         return synapse(neuron(value))
     again = current().again()
     return torch.utils.checkpoint.checkpoint(  # pyright: ignore[reportReturnType]

@@ -94,7 +94,8 @@ def ticks_backward(
         spikes = [step.spikes for tick in ticks for step in tick.steps]
         per_tick = len(spikes) // time_steps
         by_amplitudes = torch.stack([(by_spikes[index // per_tick] * one).sum() for index, one in enumerate(spikes)])
-    return torch.stack(by_mean), *(of_rows(part, unit) for part in (by_unit, by_offset, by_leak)), by_amplitudes
+    rows = of_rows(by_unit, unit), of_rows(by_offset, offset), of_rows(by_leak, unit)
+    return torch.stack(by_mean), *rows, by_amplitudes
 
 
 def _charges(means: Tensor, unit: Tensor, offset: Tensor) -> list[Tensor]:

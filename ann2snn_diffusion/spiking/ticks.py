@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 
-def running_means(slices: Sequence[Tensor]) -> list[Tensor]:
+def running_means(slices: Sequence[Tensor] | Tensor) -> list[Tensor]:
     """m_t = m_{t−1} + (x_t − m_{t−1}) / t, of T slices."""
     means = [slices[0]]
     for tick, arriving in enumerate(slices[1:], start=2):

@@ -1,9 +1,10 @@
 import io
 
 import pytest
+from rich.progress import Progress
 from rich.table import Table
 
-from ann2snn_diffusion.reporting.terminal import console, following, lines, tell
+from ann2snn_diffusion.reporting.terminal import bars, console, following, lines, tell
 
 
 def test_a_log_file_gets_a_line_a_minute_with_what_is_left() -> None:
@@ -12,6 +13,23 @@ def test_a_log_file_gets_a_line_a_minute_with_what_is_left() -> None:
     for done in range(1, 7):
         advance(done, {"loss": 0.12345})
     assert file.getvalue() == "training: 2 of 12, 3 min left, loss 0.1235\ntraining: 5 of 12, 2 min left, loss 0.1235\n"
+
+
+def test_what_is_left_follows_from_this_run_alone() -> None:
+    file, now = io.StringIO(), iter(range(0, 1000, 20))
+    advance = lines(file, clock=lambda: next(now))("training", 112)
+    for done in range(101, 105):
+        advance(done)
+    assert file.getvalue() == "training: 102 of 112, 3 min left\n"
+
+
+def test_a_resumed_bar_knows_only_its_own_speed() -> None:
+    with Progress() as progress:
+        advance = bars(progress)("training", 112)
+        advance(101)
+        (task,) = progress.tasks
+        assert (task.completed, task.total) == (101, 112)
+        assert sum(sample.completed for sample in task._progress) <= 1
 
 
 def test_short_stages_together_get_a_line_a_minute() -> None:

@@ -22,7 +22,8 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA gra
 
 def on_gpu(snn: SpikingUNet2DModel, **changes: Any) -> dict[str, torch.Tensor]:
     """What a training of a few steps leaves."""
-    spec = TrainingSpec(**SHORT | {"steps": 6} | changes)
+    settings: dict[str, Any] = SHORT | {"steps": 6} | changes
+    spec = TrainingSpec(**settings)
     images = pictures() if spec.denoise else None
     accelerator = Accelerator(mixed_precision=spec.mixed_precision)
     ann = snn.ann()

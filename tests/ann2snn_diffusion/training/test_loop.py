@@ -8,10 +8,12 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.specs import SpecError
+from ann2snn_diffusion.spiking.spec import Schedule
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-from ann2snn_diffusion.training import gradients, learner
+from ann2snn_diffusion.training import gradients, learner, loop
 from ann2snn_diffusion.training.checkpoint import checkpoints
 from ann2snn_diffusion.training.loop import TrainingError
+from ann2snn_diffusion.training.spec import TrainingSpec
 from tests.ann2snn_diffusion.training.short_trainings import error, losses_of, pictures, run
 
 
@@ -166,3 +168,40 @@ def test_mixed_precision_trains_in_bfloat16_and_keeps_float32_weights(
     with torch.no_grad():
         assert torch.equal(snn(state, timestep).sample, again(state, timestep).sample)
     assert {parameter.dtype for parameter in snn.parameters()} == {torch.float32}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, {"gradient_checkpointing": True}])
+def test_a_fused_training_is_the_same_one(
+    make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    for name in ("fused", "plain"):
+        snn = make_snn(coding="rate", schedule="synchronous")
+        run(snn, tmp_path / name, fused=name == "fused", **changes)
+    losses = [[line["distill"] for line in losses_of(tmp_path / name)] for name in ("fused", "plain")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "schedule", "device", "expected"),
+    [
+        ({"steps": 1000}, "synchronous", "cpu", True),
+        ({"steps": 1000}, "layerwise", "cuda", True),
+        ({"steps": 1000}, "layerwise", "cpu", False),
+        ({"steps": 100}, "synchronous", "cuda", False),
+        ({"steps": 1000, "fused": False}, "synchronous", "cuda", False),
+        ({"steps": 4, "fused": True}, "layerwise", "cpu", True),
+    ],
+)
+def test_neurons_are_fused_where_that_pays_or_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any], schedule: Schedule, device: str, expected: bool
+) -> None:
+    monkeypatch.setattr(loop, "problem_on", lambda device: None)
+    assert loop.fuses(TrainingSpec(**spec), schedule, torch.device(device)) is expected
+
+
+def test_without_a_compiler_neurons_are_not_fused_unless_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "problem_on", lambda device: "no g++")
+    assert not loop.fuses(TrainingSpec(steps=1000), "synchronous", torch.device("cpu"))
+    with pytest.raises(TrainingError, match=r"`fused` true: nothing can be compiled for cpu here: no g\+\+"):
+        loop.fuses(TrainingSpec(fused=True), "synchronous", torch.device("cpu"))
