@@ -23,8 +23,7 @@ from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.data.datasets import RealImages
 from ann2snn_diffusion.diffusion.noisy_states import add_noise
 from ann2snn_diffusion.spiking.fusing import problem_on
-from ann2snn_diffusion.spiking.modes import fused
-from ann2snn_diffusion.spiking.spec import Schedule
+from ann2snn_diffusion.spiking.modes import fused, fusing_pays
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training import rollout
 from ann2snn_diffusion.training.checkpoint import (
@@ -43,8 +42,6 @@ from ann2snn_diffusion.training.run import TrainingRun
 from ann2snn_diffusion.training.spec import TrainingSpec
 
 LOG = logging.getLogger(__name__)
-FUSED_FROM = 200
-"""Steps; compiling takes as long as a hundred of them save."""
 
 
 class TrainingError(A2SError):
@@ -104,7 +101,7 @@ def train(
     batches = _image_batches(lesson, spec, accelerator, range(progress.step, last))
     differentiate = differentiation(learner, lesson.ann, spec, accelerator)
     advance = track("training", last)
-    fusing = fuses(spec, unet.spec.schedule, accelerator.device)
+    fusing = fuses(spec, unet, accelerator.device)
     while progress.step < last:
         began = time.time()
         with explained(progress.step, folder), fused(unet) if fusing else nullcontext():
@@ -129,21 +126,18 @@ def train(
     return progress
 
 
-def fuses(spec: TrainingSpec, schedule: Schedule, device: torch.device) -> bool:
-    """Whether neurons are compiled. By default where that pays: on a GPU, and where they tick, in long trainings.
+def fuses(spec: TrainingSpec, unet: SpikingUNet2DModel, device: torch.device) -> bool:
+    """Whether neurons are compiled: by default where that pays.
 
     Raises:
         TrainingError: they are to be, and cannot be here.
     """
-    pays = spec.steps >= FUSED_FROM and (schedule == "synchronous" or device.type == "cuda")
-    if not (pays if spec.fused is None else spec.fused):
-        return False
-    problem = problem_on(device)
-    if problem is not None and spec.fused:
-        raise TrainingError(f"`fused` true: nothing can be compiled for {device} here: {problem}")
+    if spec.fused is None:
+        return fusing_pays(unet, device, spec.steps)
+    problem = problem_on(device) if spec.fused else None
     if problem is not None:
-        LOG.info("Neurons are not fused: %s", problem)
-    return problem is None
+        raise TrainingError(f"`fused` true: nothing can be compiled for {device} here: {problem}")
+    return spec.fused
 
 
 def _started(lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator) -> rollout.Rollout:

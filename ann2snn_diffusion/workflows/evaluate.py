@@ -6,7 +6,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +38,7 @@ from ann2snn_diffusion.models.folders import BUNDLED
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.reporting.evaluation_plots import save_plots
 from ann2snn_diffusion.spiking.folding import require_ann
+from ann2snn_diffusion.spiking.modes import fused, fusing_pays
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 
@@ -166,7 +167,10 @@ def _draw(
 ) -> Tensor:
     """Images, uint8 [N, C, H, W]; shards that are finished are not drawn again."""
     files = shard_files(folder, network, sampler, drawing)
-    draw_shards(files, network, sampler, drawing, process, announce)
+    passes = drawing.count * drawing.steps // drawing.batch_size
+    ticking = network if isinstance(network, SpikingUNet2DModel) else None
+    with fused(ticking) if ticking and fusing_pays(ticking, ticking.device, passes) else nullcontext():
+        draw_shards(files, network, sampler, drawing, process, announce)
     return read_shards(files)
 
 

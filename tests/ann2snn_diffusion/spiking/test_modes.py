@@ -5,9 +5,9 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from ann2snn_diffusion.spiking import forward_pass
-from ann2snn_diffusion.spiking.modes import fused
-from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking import forward_pass, modes
+from ann2snn_diffusion.spiking.modes import fused, fusing_pays
+from ann2snn_diffusion.spiking.spec import Schedule, SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.learner import learnable
 
@@ -49,3 +49,22 @@ def test_a_fused_network_computes_the_same_and_keeps_less(
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-3, atol=1e-5)
     assert less < 0.8 * more
+
+
+@pytest.mark.parametrize(
+    ("passes", "schedule", "device", "problem", "expected"),
+    [
+        (1000, "synchronous", "cpu", None, True),
+        (1000, "synchronous", "cpu", "no g++", False),
+        (1000, "layerwise", "cuda", None, True),
+        (1000, "layerwise", "cpu", None, False),
+        (100, "synchronous", "cuda", None, False),
+    ],
+)
+def test_fusing_pays_where_neurons_tick_or_on_a_gpu_in_many_passes_with_a_compiler(
+    unet: UNet2DModel, monkeypatch: pytest.MonkeyPatch,
+    passes: int, schedule: Schedule, device: str, problem: str | None, expected: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(modes, "problem_on", lambda device: problem)
+    snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec(coding="rate", schedule=schedule))
+    assert fusing_pays(snn, torch.device(device), passes) is expected

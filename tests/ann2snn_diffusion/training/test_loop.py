@@ -8,7 +8,7 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.specs import SpecError
-from ann2snn_diffusion.spiking.spec import Schedule
+from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training import gradients, learner, loop
 from ann2snn_diffusion.training.checkpoint import checkpoints
@@ -182,26 +182,14 @@ def test_a_fused_training_is_the_same_one(
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("spec", "schedule", "device", "expected"),
-    [
-        ({"steps": 1000}, "synchronous", "cpu", True),
-        ({"steps": 1000}, "layerwise", "cuda", True),
-        ({"steps": 1000}, "layerwise", "cpu", False),
-        ({"steps": 100}, "synchronous", "cuda", False),
-        ({"steps": 1000, "fused": False}, "synchronous", "cuda", False),
-        ({"steps": 4, "fused": True}, "layerwise", "cpu", True),
-    ],
-)
-def test_neurons_are_fused_where_that_pays_or_where_it_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any], schedule: Schedule, device: str, expected: bool
+@pytest.mark.parametrize("fused", [True, False])
+def test_neurons_are_fused_where_that_is_asked_for(
+    unet: UNet2DModel, monkeypatch: pytest.MonkeyPatch, fused: bool
 ) -> None:
+    snn, device = SpikingUNet2DModel.from_unet(unet, SpikeSpec()), torch.device("cpu")
     monkeypatch.setattr(loop, "problem_on", lambda device: None)
-    assert loop.fuses(TrainingSpec(**spec), schedule, torch.device(device)) is expected
-
-
-def test_without_a_compiler_neurons_are_not_fused_unless_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loop.fuses(TrainingSpec(fused=fused), snn, device) is fused
     monkeypatch.setattr(loop, "problem_on", lambda device: "no g++")
-    assert not loop.fuses(TrainingSpec(steps=1000), "synchronous", torch.device("cpu"))
+    assert not loop.fuses(TrainingSpec(fused=False), snn, device)
     with pytest.raises(TrainingError, match=r"`fused` true: nothing can be compiled for cpu here: no g\+\+"):
-        loop.fuses(TrainingSpec(fused=True), "synchronous", torch.device("cpu"))
+        loop.fuses(TrainingSpec(fused=True), snn, device)
