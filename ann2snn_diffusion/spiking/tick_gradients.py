@@ -6,8 +6,9 @@ hands on:
     c_t = (m_t − offset) / unit,    I_t = arrivals(c)_t / T,    v_t = λ·u_{t−1} + I_t,    u_t = v_t − s_t
     n_t = T·A_t·s_t,    y_t = offset + unit · running_means(n)_t
 
-Backward in time, with dL/dn_t of the running means of dL/dy_t · unit:
+Backward in time:
 
+    dL/dn_t = unit · Σ_{s≥t} dL/dy_s / s
     dL/dv_t = h_t · T·A_t · dL/dn_t + (1 − h_t) · λ · dL/dv_{t+1},    dL/dI_t = dL/dv_t
     dL/dλ = Σ_t u_{t−1} · dL/dv_t,    dL/dA_t = Σ T·s_t · dL/dn_t
     dL/dm_t = dL/dc_t / unit,    dL/d unit = Σ_t (y_t − offset) / unit · dL/dy_t − c_t · dL/dm_t

@@ -73,6 +73,8 @@ class Replayed:
         try:
             with torch.cuda.graph(graph):
                 self.found = self.passes(self.batch)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise CudaGraphError(
                 f"a training step cannot be recorded as a CUDA graph ({first_line(error)}); use `cuda_graph` false."
@@ -91,7 +93,7 @@ def differentiation(learner: Learner, ann: UNet2DModel, spec: TrainingSpec, acce
 
 
 def recordable(learner: Learner, spec: TrainingSpec, accelerator: Accelerator) -> bool:
-    """Whether a step is one pass of a GPU without random choices, or scales, or factors that Python looks up."""
+    """Whether a step is one pass of one GPU; a scaled loss, blocks computed again and guidance ask for Python in it."""
     network = accelerator.unwrap_model(learner.network)
     guided = isinstance(network, SpikingUNet2DModel) and any(one != 1 for one in by_group(network.guidance).values())
     alone = accelerator.num_processes == 1 and spec.gradient_accumulation_steps == 1
