@@ -54,7 +54,7 @@ TABLES = {
         CostTable("int8-int32", 0.3, 0.1, 1, 4),
     )
 }
-DEFAULT, INT8 = TABLES["horowitz-45nm"], TABLES["int8"]
+DEFAULT, INT8, INT8_INT32 = TABLES["horowitz-45nm"], TABLES["int8"], TABLES["int8-int32"]
 ENTRIES = tuple(field.name for field in fields(CostTable) if field.name != "name")
 
 

@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ann2snn_diffusion.evaluation.cost_tables import DEFAULT, INT8, CostTable
+from ann2snn_diffusion.evaluation.cost_tables import DEFAULT, INT8, INT8_INT32, CostTable
 from ann2snn_diffusion.evaluation.costs import Costs
 
 ENERGY_NOTE = "counted operations × published constants, not measured on hardware"
@@ -20,7 +20,7 @@ def costs_line(costs: Costs) -> str:
     energy, most = costs.energy(), max((site.firing_steps for site in costs.sites), default=0)
     return (
         f"{costs.spikes_per_neuron:.2f} spikes per activation, of {most} at most; "
-        f"energy {energy.share:.3f} of the ANN's, {energy.share_all:.3f} with element-wise work, "
+        f"synaptic energy {energy.share:.3f} of the ANN's, {energy.share_all:.3f} with element-wise work, "
         f"{energy.share_memory:.3f} with memory traffic too\n"
         f"({ENERGY_NOTE}; {DEFAULT.name})"
     )
@@ -31,7 +31,6 @@ def print_costs(console: Console, costs: Costs, table: CostTable, verbose: bool 
     console.print(totals_table(costs, table))
     for line in (*total_lines(costs), *peer_lines(costs, table), *excess_lines(costs, table)):
         console.print(line, soft_wrap=True)
-    _print_note(console, table)
     console.print(layers_table(costs, table, None if verbose else SHOWN_LAYERS))
     _print_note(console, table)
 
@@ -67,22 +66,27 @@ def total_lines(costs: Costs) -> list[str]:
 
 
 def peer_lines(costs: Costs, table: CostTable) -> list[str]:
-    """The same ANN in int8 with zeros skipped, beside the SNN by the same and by the chosen table."""
+    """The same ANN in int8 with zeros skipped, beside the SNN in int8 and by the chosen table."""
     if costs.ann_effective is None:
         return [
             "folded, without its ANN: counted on states of the SNN's own sampling; what its ANN would cost in int8, "
             "zeros skipped, could not be counted"
         ]
-    peer, dense = INT8.multiply_accumulate * costs.ann_effective, max(1, costs.ann_multiply_accumulates)
-    compared = []
-    for one in dict.fromkeys((table, INT8)):
-        spent = costs.energy(one).snn.synapses
-        times = f"{spent / peer:.2f} times that, " if peer else ""
-        compared.append(f"{times}{joules(spent)}, by the table {one.name}")
-    return [
-        f"its ANN in int8, with zeros skipped, spends {joules(peer)} in "
-        f"{costs.ann_effective / dense:.1%} of its multiply-accumulates; this SNN {'; '.join(compared)}"
-    ]
+    left = costs.ann_effective / max(1, costs.ann_multiply_accumulates)
+    lines = [f"Synapses in int8, the ANN with zeros skipped, {left:.1%} of its multiply-accumulates left:"]
+    for one in (INT8, INT8_INT32):
+        snn, ann = costs.energy(one).snn.synapses, one.multiply_accumulate * costs.ann_effective
+        lines.append(f"  by the table {one.name}: SNN {joules(snn)}, ANN {joules(ann)}{_share(snn, ann)}")
+    if table not in (INT8, INT8_INT32):
+        snn, ann = costs.energy(table).snn.synapses, INT8_INT32.multiply_accumulate * costs.ann_effective
+        lines.append(
+            f"  the SNN by {table.name}, {joules(snn)}, beside that ANN by {INT8_INT32.name}{_share(snn, ann)}"
+        )
+    return lines
+
+
+def _share(snn: float, ann: float) -> str:
+    return f", share {snn / ann:.2f}" if ann else ""
 
 
 def excess_lines(costs: Costs, table: CostTable) -> list[str]:

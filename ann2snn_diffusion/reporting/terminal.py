@@ -72,13 +72,17 @@ def lines(file: TextIO, every: float = 60, clock: Callable[[], float] = time.mon
             earlier = count - 1 if earlier is None else earlier
             if now - said >= every:
                 said, left = now, (now - started) / (count - earlier) * (steps - count)
-                words = [f"{stage}: {count} of {steps}", f"{left / 60:.0f} min left", *_shown(figures)]
+                words = [f"{stage}: {count} of {steps}", _time(left), *_shown(figures)]
                 file.write(", ".join(words) + "\n")
                 file.flush()
 
         return advance
 
     return track
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min left" if seconds >= 60 else "under a minute left"
 
 
 def _shown(figures: Mapping[str, float] | None) -> list[str]:

@@ -27,7 +27,7 @@ def printed(costs: Costs, table: CostTable = DEFAULT, verbose: bool = False) -> 
 def test_a_line_beside_the_firing_rate_has_spikes_and_all_three_shares() -> None:
     energy = COSTS.energy()
     line = costs_line(COSTS)
-    assert line.startswith("2.00 spikes per activation, of 4 at most; energy 0.391 of the ANN's, ")
+    assert line.startswith("2.00 spikes per activation, of 4 at most; synaptic energy 0.391 of the ANN's, ")
     assert f"{energy.share_all:.3f} with element-wise work, {energy.share_memory:.3f} with memory traffic" in line
     assert ENERGY_NOTE in line
 
@@ -43,7 +43,9 @@ def test_it_says_where_the_snn_costs_more() -> None:
     text = printed(many)
     assert "Synapses: the SNN costs 3.91 times what its ANN costs." in text
     assert "Layers that cost more than in the ANN: 1, first conv." in text
-    assert "this SNN 156.52 times that, 18 nJ, by the table horowitz-45nm; 5.22 times that, " in text
+    assert "by the table int8: SNN 600 pJ, ANN 115 pJ, share 5.22" in text
+    assert "by the table int8-int32: SNN 2 nJ, ANN 150 pJ, share 13.33" in text
+    assert "the SNN by horowitz-45nm, 18 nJ, beside that ANN by int8-int32, share 120.00" in text
     none = replace(COSTS, synapses=(replace(CONV, accumulates=0, spikes=0),))
     assert excess_lines(none, INT8) == []
 

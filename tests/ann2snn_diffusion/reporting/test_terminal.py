@@ -37,7 +37,7 @@ def test_short_stages_together_get_a_line_a_minute() -> None:
     track = lines(file, clock=lambda: next(now))
     for stage in ("sensitivity", "calibration"):
         track(stage, 1)()
-    assert file.getvalue() == "calibration: 1 of 1, 0 min left\n"
+    assert file.getvalue() == "calibration: 1 of 1, under a minute left\n"
 
 
 def test_tables_and_lines_in_a_pipe_are_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
