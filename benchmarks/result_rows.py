@@ -139,7 +139,7 @@ ROWS = (
          "stored factors": ("frugal-guided/threshold_search.json", "stored")},
     ),
     script("forward-time", "forward --no-compiled --repeats 9"),
-    script("training-step", "training_step"),
+    script("training-step", "training_step --repeats 7 --batch-size 16"),
 )  # fmt: skip
 ELSEWHERE = {
     "ann": "beside every network",
@@ -149,6 +149,7 @@ ELSEWHERE = {
     "spike-driven": "printed by every conversion",
     "convert-time": "time a2s convert --recipe fashion-mnist",
     "synchronous-step": "training-step",
+    "spikingjelly-step": "training-step, with SpikingJelly installed",
     "folder-size": "the size of unet/",
     "wheel-size": "python -m build",
     "ticks-2000": "a2s evaluate rate-ticks",
