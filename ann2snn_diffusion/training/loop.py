@@ -22,7 +22,6 @@ from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.data.datasets import RealImages
 from ann2snn_diffusion.diffusion.noisy_states import add_noise
-from ann2snn_diffusion.spiking.fusing import problem_on
 from ann2snn_diffusion.spiking.modes import fused, fusing_pays
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training import rollout
@@ -101,7 +100,7 @@ def train(
     batches = _image_batches(lesson, spec, accelerator, range(progress.step, last))
     differentiate = differentiation(learner, lesson.ann, spec, accelerator)
     advance = track("training", last)
-    fusing = fuses(spec, unet, accelerator.device)
+    fusing = fusing_pays(unet, accelerator.device, spec.steps) if spec.fused is None else spec.fused
     while progress.step < last:
         began = time.time()
         with explained(progress.step, folder), fused(unet) if fusing else nullcontext():
@@ -124,20 +123,6 @@ def train(
     unet.disable_gradient_checkpointing()
     unet.eval().requires_grad_(False)
     return progress
-
-
-def fuses(spec: TrainingSpec, unet: SpikingUNet2DModel, device: torch.device) -> bool:
-    """Whether neurons are compiled: by default where that pays.
-
-    Raises:
-        TrainingError: they are to be, and cannot be here.
-    """
-    if spec.fused is None:
-        return fusing_pays(unet, device, spec.steps)
-    problem = problem_on(device) if spec.fused else None
-    if problem is not None:
-        raise TrainingError(f"`fused` true: nothing can be compiled for {device} here: {problem}")
-    return spec.fused
 
 
 def _started(lesson: Lesson, spec: TrainingSpec, accelerator: Accelerator) -> rollout.Rollout:

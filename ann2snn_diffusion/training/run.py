@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 
 from ann2snn_diffusion.common.specs import require
+from ann2snn_diffusion.spiking.fusing import problem_on
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.spec import TrainingSpec
 
@@ -52,7 +53,12 @@ def accelerator_for(spec: TrainingSpec, folder: Path | None = None, device: str 
     """Mixed precision and accumulation of ``spec``, TensorBoard logs in ``folder``/tensorboard, on ``device``.
 
     Several processes take a device each, whatever the number behind ``cuda:``.
+
+    Raises:
+        SpecError: neurons are to be ``fused``, and nothing can be compiled here.
     """
+    problem = problem_on(torch.device(device)) if spec.fused else None
+    require(problem is None, "fused", True, f"false: torch.compile does not work here ({problem})")
     if device.startswith("cuda:"):
         torch.cuda.set_device(device)
     return Accelerator(

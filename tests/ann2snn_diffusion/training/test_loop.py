@@ -8,12 +8,10 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from ann2snn_diffusion.common.specs import SpecError
-from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
-from ann2snn_diffusion.training import gradients, learner, loop
+from ann2snn_diffusion.training import gradients, learner
 from ann2snn_diffusion.training.checkpoint import checkpoints
 from ann2snn_diffusion.training.loop import TrainingError
-from ann2snn_diffusion.training.spec import TrainingSpec
 from tests.ann2snn_diffusion.training.short_trainings import error, losses_of, pictures, run
 
 
@@ -180,16 +178,3 @@ def test_a_fused_training_is_the_same_one(
         run(snn, tmp_path / name, fused=name == "fused", **changes)
     losses = [[line["distill"] for line in losses_of(tmp_path / name)] for name in ("fused", "plain")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-
-
-@pytest.mark.parametrize("fused", [True, False])
-def test_neurons_are_fused_where_that_is_asked_for(
-    unet: UNet2DModel, monkeypatch: pytest.MonkeyPatch, fused: bool
-) -> None:
-    snn, device = SpikingUNet2DModel.from_unet(unet, SpikeSpec()), torch.device("cpu")
-    monkeypatch.setattr(loop, "problem_on", lambda device: None)
-    assert loop.fuses(TrainingSpec(fused=fused), snn, device) is fused
-    monkeypatch.setattr(loop, "problem_on", lambda device: "no g++")
-    assert not loop.fuses(TrainingSpec(fused=False), snn, device)
-    with pytest.raises(TrainingError, match=r"`fused` true: nothing can be compiled for cpu here: no g\+\+"):
-        loop.fuses(TrainingSpec(fused=True), snn, device)
