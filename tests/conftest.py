@@ -12,6 +12,8 @@ import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from diffusers import DDPMScheduler, UNet2DModel
 
+from ann2snn_diffusion.spiking.fusing import problem_on
+
 # Tests run side by side, a process for every core: more threads, also of programs that they start, would only wait.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
@@ -52,6 +54,13 @@ def forget_processes() -> None:
 def fresh_accelerate() -> Iterator[None]:
     yield
     forget_processes()
+
+
+@pytest.fixture(scope="session")
+def compiler() -> None:
+    """Skips where torch.compile has none."""
+    if (problem := problem_on(torch.device("cpu"))) is not None:
+        pytest.skip(problem)
 
 
 @pytest.fixture(scope="session")

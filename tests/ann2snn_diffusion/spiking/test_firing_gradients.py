@@ -92,6 +92,7 @@ def test_no_membrane_is_kept_for_the_backward_pass() -> None:
     assert kept == value.numel() + unit.numel() + offset.numel()
 
 
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.slow
 @pytest.mark.parametrize("dead_zone", [False, True])
 def test_fused_it_computes_the_same(dead_zone: bool) -> None:

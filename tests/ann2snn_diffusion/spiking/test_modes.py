@@ -29,6 +29,7 @@ def passed(snn: SpikingUNet2DModel) -> tuple[Tensor, dict[str, Tensor], int]:
     return output.detach(), gradients, sum(kept)
 
 
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "spec", [{}, {"coding": "rate", "schedule": "synchronous"}, {"doubled": ("*",), "dead_zone": True}]

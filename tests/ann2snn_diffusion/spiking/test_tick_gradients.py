@@ -58,6 +58,7 @@ def test_no_membrane_is_kept_for_the_backward_pass() -> None:
     assert kept == means.numel() + unit.numel() + offset.numel() + 1
 
 
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.slow
 @pytest.mark.parametrize("neurons", [1, 2])
 def test_fused_it_computes_the_same(neurons: int) -> None:

@@ -168,6 +168,7 @@ def test_mixed_precision_trains_in_bfloat16_and_keeps_float32_weights(
     assert {parameter.dtype for parameter in snn.parameters()} == {torch.float32}
 
 
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"gradient_checkpointing": True}])
 def test_a_fused_training_is_the_same_one(
