@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from ann2snn_diffusion.spiking import fusing
 def test_a_compiled_function_takes_any_layout_and_gives_no_gradients() -> None:
     value = torch.randn(3, 4, requires_grad=True)
     for one in (value, value.T):
-        doubled = fusing.compiled(fusing._twice)(one)
+        doubled: Any = fusing.compiled(fusing._twice)(one)
         assert torch.equal(doubled, 2 * one)
         assert not doubled.requires_grad
 
