@@ -47,7 +47,7 @@ def test_inspect_says_what_could_not_be_counted(
     assert run(monkeypatch, "inspect", "light") == 0
     printed = capsys.readouterr().out
     assert "folded, without its ANN: counted on states of the SNN's own sampling" in printed
-    assert "in int8:" not in printed
+    assert "Synapses in int8" not in printed
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_tables_name_features_counts_and_what_they_do_not_compare_with(
     print_evaluation(console, found)
     printed = console.export_text()
     for words in ("FID (fashion-mnist)", "real, held out", "70 images, ddim, 2 steps, seed 0", "not with papers",
-                  "spikes per activation, of 4 at most; energy", "not measured on hardware"):  # fmt: skip
+                  "spikes per activation, of 4 at most; synaptic energy", "not measured on hardware"):  # fmt: skip
         assert words in printed
     console.file.close()
 
