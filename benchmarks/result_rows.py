@@ -49,7 +49,7 @@ FRUGAL_TRAINED = Step("frugal-ft", "finetune frugal -o frugal-ft --recipe frugal
 FEWEST_SPIKES = Step(
     "frugal-guided",
     "search-thresholds frugal-ft -o frugal-guided --objective fid --goal energy --by step --bounds 0.95 1.6 "
-    "--evaluations 14 -n 512 --held-out 512 --steps 10 --tolerance 0.02 --samples 0",
+    "--evaluations 27 -n 512 --held-out 512 --steps 10 --tolerance 0.03 --samples 0",
 )
 TENTH = Step("tenth", "convert fashion-mnist -o tenth --recipe frugal --energy 0.1")
 TENTH_TRAINED = Step("tenth-ft", "finetune tenth -o tenth-ft --recipe frugal --energy 0.1 --steps 1000")
