@@ -106,6 +106,11 @@ ROWS = (
     network("fine-tuned", FREE, Step("free-ft", "finetune free -o free-ft --recipe fashion-mnist")),
     network("not-doubled", PLAIN),
     network(
+        "ticks-recipe",
+        Step("rate-all", "convert fashion-mnist -o rate-all --recipe rate-ticks"),
+        Step("rate-all-ticks", "finetune rate-all -o rate-all-ticks --recipe rate-ticks"),
+    ),
+    network(
         "ticks-training-free",
         Step("synchronous", "convert fashion-mnist -o synchronous --recipe synchronous"),
         count=512,
