@@ -56,6 +56,8 @@ TENTH_TRAINED = Step("tenth-ft", "finetune tenth -o tenth-ft --recipe frugal --e
 SINGLE = Step("single", "convert fashion-mnist -o single --coding rate")
 SINGLE_TRAINED = Step("single-ft", "finetune single -o single-ft --recipe rate")
 RATE = Step("rate", "convert fashion-mnist -o rate --recipe rate")
+RATE_ALL = Step("rate-all", "convert fashion-mnist -o rate-all --recipe rate-ticks")
+RATE_ALL_TICKS = Step("rate-all-ticks", "finetune rate-all -o rate-all-ticks --recipe rate-ticks")
 RATE_TRAINED = Step("rate-ft", "finetune rate -o rate-ft --recipe rate")
 
 
@@ -107,8 +109,8 @@ ROWS = (
     network("not-doubled", PLAIN),
     network(
         "ticks-recipe",
-        Step("rate-all", "convert fashion-mnist -o rate-all --recipe rate-ticks"),
-        Step("rate-all-ticks", "finetune rate-all -o rate-all-ticks --recipe rate-ticks"),
+        RATE_ALL,
+        RATE_ALL_TICKS,
     ),
     network(
         "ticks-training-free",
@@ -136,6 +138,16 @@ ROWS = (
         (FREE, Step("free-guided", "search-thresholds free -o free-guided --recipe paper-guidance")),
         {"best factors": ("free-guided/threshold_search.json", "winner.guidance"),
          "stored factors": ("free-guided/threshold_search.json", "stored")},
+    ),
+    Row(
+        "guidance-ticks",
+        (
+            RATE_ALL,
+            RATE_ALL_TICKS,
+            Step("rate-guided", "search-thresholds rate-all-ticks -o rate-guided --recipe paper-guidance --held-out 512"),
+        ),
+        {"best factors": ("rate-guided/threshold_search.json", "winner.guidance"),
+         "stored factors": ("rate-guided/threshold_search.json", "stored")},
     ),
     Row(
         "guidance-energy",
