@@ -144,7 +144,7 @@ ROWS = (
         (
             RATE_ALL,
             RATE_ALL_TICKS,
-            Step("rate-guided", "search-thresholds rate-all-ticks -o rate-guided --recipe paper-guidance --held-out 512"),
+            Step("rate-guided", "search-thresholds rate-all-ticks -o rate-guided --recipe paper-guidance -n 512"),
         ),
         {"best factors": ("rate-guided/threshold_search.json", "winner.guidance"),
          "stored factors": ("rate-guided/threshold_search.json", "stored")},
