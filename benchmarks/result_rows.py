@@ -156,7 +156,7 @@ ROWS = (
          "stored factors": ("frugal-guided/threshold_search.json", "stored")},
     ),
     script("forward-time", "forward --no-compiled --repeats 9"),
-    script("training-step", "training_step --repeats 7 --batch-size 16"),
+    script("training-step", "training_step --repeats 3 --batch-size 32"),
 )  # fmt: skip
 ELSEWHERE = {
     "ann": "beside every network",
