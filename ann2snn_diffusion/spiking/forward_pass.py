@@ -109,11 +109,11 @@ def running(forward_pass: ForwardPass) -> Iterator[None]:
         _thread.forward_pass = before
 
 
-def checkpoint(module: nn.Module, *inputs: Any) -> Any:
+def checkpoint(module: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
     """``module(*inputs)`` by torch's gradient checkpointing, computed again in backward within this call's pass."""
     again = current().again()
     return torch.utils.checkpoint.checkpoint(
-        module, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), running(again))
+        module, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), running(again)), **options
     )
 
 
@@ -121,8 +121,4 @@ def accumulated(synapse: Callable[[Tensor], Tensor], neuron: nn.Module, value: T
     """``synapse(neuron(value))``; in a fused pass backward computes many spikes once more, up to the synapse."""
     if not (current().fused and torch.is_grad_enabled() and value.numel() >= MANY):
         return synapse(neuron(value))
-    again = current().again()
-    return torch.utils.checkpoint.checkpoint(  # pyright: ignore[reportReturnType]
-        lambda value: synapse(neuron(value)), value, use_reentrant=False, preserve_rng_state=False,
-        determinism_check="none", context_fn=lambda: (nullcontext(), running(again)),
-    )  # fmt: skip
+    return checkpoint(lambda value: synapse(neuron(value)), value, preserve_rng_state=False, determinism_check="none")

@@ -33,6 +33,11 @@ def by_group(guidance: Guidance) -> Mapping[str, float]:
     return guidance if isinstance(guidance, Mapping) else {"all": guidance}
 
 
+def is_guided(guidance: Guidance) -> bool:
+    """Whether any factor differs from 1."""
+    return any(factor != 1 for factor in by_group(guidance).values())
+
+
 def groups(dimension: str, segments: Sequence[float]) -> list[str]:
     """The groups along ``segment``, ``stage``, ``kind`` or ``step``."""
     members = {"segment": segments, "stage": STAGES, "kind": KINDS, "step": STEPS}[dimension]

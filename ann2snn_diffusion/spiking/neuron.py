@@ -26,7 +26,7 @@ from ann2snn_diffusion.spiking.fusing import compiled, unfused
 from ann2snn_diffusion.spiking.guidance import UNGUIDED
 from ann2snn_diffusion.spiking.spec import HIGHEST_TABULATED, SpikeSpec
 from ann2snn_diffusion.spiking.tick_gradients import FireTicks
-from ann2snn_diffusion.spiking.ticks import arrivals, running_means
+from ann2snn_diffusion.spiking.ticks import increments, running_means
 from calibration.levels import level_table, quarters
 
 
@@ -111,9 +111,7 @@ class SpikingNeuron(nn.Module):
         charge = charge_of(value, unit, offset)
         if self.leak is None:
             return spike_train(charge, self._guided(value))
-        # A slice carries T times its share of the value.
-        increments = [arriving / self.spec.time_steps for arriving in arrivals(self._by_tick(charge))]
-        return spike_train_of_increments(increments, self.leak, self._guided(value))
+        return spike_train_of_increments(increments(self._by_tick(charge)), self.leak, self._guided(value))
 
     def handed_on(self, spikes: Tensor, value: Tensor) -> Tensor:
         """What the spike trains [n·T, B, …] of `spikes` sum to, as the neuron hands it on, shaped as ``value``."""

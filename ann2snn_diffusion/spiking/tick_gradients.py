@@ -19,7 +19,7 @@ Everything but the sums is done place by place: two kernels, where `fuse` compil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import reduce
 from typing import Any
 
@@ -29,7 +29,7 @@ from torch import Tensor
 from ann2snn_diffusion.spiking.firing import Firing, Tick, charge_of, ticks_of
 from ann2snn_diffusion.spiking.firing_gradients import of_rows
 from ann2snn_diffusion.spiking.fusing import Fuse
-from ann2snn_diffusion.spiking.ticks import arrivals, by_means, by_slices, running_means
+from ann2snn_diffusion.spiking.ticks import by_means, by_slices, increments, running_means
 
 
 class FireTicks(torch.autograd.Function):
@@ -64,7 +64,7 @@ def fire_ticks(
     means: Tensor, unit: Tensor, offset: Tensor, leak: Tensor, amplitudes: Tensor | None, firing: Firing
 ) -> Tensor:
     """y_1 … y_T, [T, B, …]."""
-    ticks = ticks_of(_increments(_charges(means, unit, offset)), leak, firing, firing.spikes)
+    ticks = ticks_of(increments(_charges(means, unit, offset)), leak, firing, firing.spikes)
     means_handed_on = running_means(_handed_on(ticks, amplitudes))
     return torch.stack([torch.addcmul(offset, levels, unit) for levels in means_handed_on])
 
@@ -74,7 +74,7 @@ def ticks_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
     """Gradients by means, unit, offset, leak and amplitudes; those by unit, offset and leak of every row alone."""
     time_steps, charges = len(means), _charges(means, unit, offset)
-    ticks = list(ticks_of(_increments(charges), leak, firing, firing.spikes))
+    ticks = list(ticks_of(increments(charges), leak, firing, firing.spikes))
     by_spikes = [gradient * (unit * time_steps) for gradient in by_slices(output)]
     by_increments: list[Tensor] = []
     later = by_leak = torch.zeros_like(charges[0])
@@ -101,10 +101,6 @@ def ticks_backward(
 
 def _charges(means: Tensor, unit: Tensor, offset: Tensor) -> list[Tensor]:
     return [charge_of(mean, unit, offset) for mean in means]
-
-
-def _increments(charges: Sequence[Tensor]) -> list[Tensor]:
-    return [arriving / len(charges) for arriving in arrivals(charges)]
 
 
 def _handed_on(ticks: Iterable[Tick], amplitudes: Tensor | None) -> list[Tensor]:

@@ -31,6 +31,11 @@ def arrivals(means: Sequence[Tensor] | Tensor) -> list[Tensor]:
     return [means[0], *later]
 
 
+def increments(charges: Sequence[Tensor] | Tensor) -> list[Tensor]:
+    """I_t = x_t / T, what charges a membrane at each tick, of T running means: a slice carries T times its share."""
+    return [arriving / len(charges) for arriving in arrivals(charges)]
+
+
 def by_slices(by_means: Sequence[Tensor] | Tensor) -> list[Tensor]:
     """dL/dx_t = Σ_{s≥t} dL/dm_s / s."""
     gradients: list[Tensor] = []

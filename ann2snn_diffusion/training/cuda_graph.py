@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -17,8 +18,7 @@ from torch import Tensor, nn
 
 from ann2snn_diffusion.common.errors import A2SError, first_line
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
-from ann2snn_diffusion.spiking.guidance import by_group
-from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
+from ann2snn_diffusion.spiking.guidance import is_guided
 from ann2snn_diffusion.training.gradients import Differentiate, Differentiated, differentiate
 from ann2snn_diffusion.training.learner import Learner
 from ann2snn_diffusion.training.spec import TrainingSpec
@@ -94,10 +94,9 @@ def differentiation(learner: Learner, ann: UNet2DModel, spec: TrainingSpec, acce
 
 def recordable(learner: Learner, spec: TrainingSpec, accelerator: Accelerator) -> bool:
     """Whether a step is one pass of one GPU; a scaled loss, blocks computed again and guidance ask for Python in it."""
-    network = accelerator.unwrap_model(learner.network)
-    guided = isinstance(network, SpikingUNet2DModel) and any(one != 1 for one in by_group(network.guidance).values())
+    network: Any = accelerator.unwrap_model(learner.network)
     alone = accelerator.num_processes == 1 and spec.gradient_accumulation_steps == 1
-    plain = spec.mixed_precision != "fp16" and not spec.gradient_checkpointing and not guided
+    plain = spec.mixed_precision != "fp16" and not spec.gradient_checkpointing and not is_guided(network.guidance)
     return spec.cuda_graph and accelerator.device.type == "cuda" and alone and plain
 
 

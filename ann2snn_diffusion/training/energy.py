@@ -35,7 +35,7 @@ from ann2snn_diffusion.evaluation.network_layout import layout_of
 from ann2snn_diffusion.evaluation.noise_strata import strata_bounds, stratum_of
 from ann2snn_diffusion.evaluation.prices import accumulates_by_place, prices_of
 from ann2snn_diffusion.spiking.counted_spikes import cost_of_spikes, spike_table
-from ann2snn_diffusion.spiking.guidance import by_group
+from ann2snn_diffusion.spiking.guidance import is_guided
 from ann2snn_diffusion.spiking.modes import listening
 from ann2snn_diffusion.spiking.neuron import SpikingNeuron
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
@@ -73,8 +73,9 @@ class EnergyBudget:
 
     def __init__(self, unet: SpikingUNet2DModel, scheduler: Any, energy: float, costs: str) -> None:
         require(unet.spec.schedule == "layerwise", "energy", energy, "none beside the synchronous schedule")
-        guided = any(factor != 1 for factor in by_group(unet.guidance).values())
-        require(not guided, "energy", energy, "none beside threshold guidance, which training would undo")
+        require(
+            not is_guided(unet.guidance), "energy", energy, "none beside threshold guidance, which training would undo"
+        )
         layout = layout_of(unet, any_state(unet, noise_schedule(scheduler)))
         prices = prices_of(layout, unet, cost_table(costs))
         prices.require_reach(energy)

@@ -100,7 +100,8 @@ def train(
     batches = _image_batches(lesson, spec, accelerator, range(progress.step, last))
     differentiate = differentiation(learner, lesson.ann, spec, accelerator)
     advance = track("training", last)
-    fusing = fusing_pays(unet, accelerator.device, spec.steps) if spec.fused is None else spec.fused
+    passes = spec.steps if progress.step < last else 0  # a run that takes no step compiles nothing
+    fusing = fusing_pays(unet, accelerator.device, passes) if spec.fused is None else spec.fused
     while progress.step < last:
         began = time.time()
         with explained(progress.step, folder), fused(unet) if fusing else nullcontext():

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ann2snn_diffusion.common.digest import digest, digest_of
 from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Advance, Track, silent
 from ann2snn_diffusion.common.random_streams import stream
+from ann2snn_diffusion.common.versions import version_of
 from ann2snn_diffusion.diffusion.memory import require_memory
 from ann2snn_diffusion.diffusion.samplers import sampler_name
 from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler
@@ -218,7 +218,7 @@ def _settings(converted: Converted, ann: UNet2DModel, real: RealData | None, spe
             "real": reference,
             "device": str(unet.device),
             "versions": {
-                name: version(name) for name in ("torch", "diffusers", "torch-fidelity", "numpy", "scikit-image")
+                name: version_of(name) for name in ("torch", "diffusers", "torch-fidelity", "numpy", "scikit-image")
             },
         }
     )

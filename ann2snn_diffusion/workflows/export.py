@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from ann2snn_diffusion.common.progress import Track, silent
 from ann2snn_diffusion.common.random_streams import stream
 from ann2snn_diffusion.common.reservation import reserved
 from ann2snn_diffusion.common.specs import require
+from ann2snn_diffusion.common.versions import version_of
 from ann2snn_diffusion.diffusion.noising import prediction_type
 from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.diffusion.trajectories import StatesSpec, sampling_states
@@ -170,7 +170,7 @@ def _metadata(converted: Converted, network: SpikingUNet2DModel, states: NoisySt
         for name, tensor in given(states.arguments()).items()
     }
     told = {
-        "made_by": {name: version(name) for name in ("ann2snn-diffusion", "torch")},
+        "made_by": {name: version_of(name) for name in ("ann2snn-diffusion", "torch")},
         "source": converted.name,
         "revision": converted.revision,
         **{name: spec[name] for name in ("time_steps", "coding", "schedule", "segments", "guidance")},

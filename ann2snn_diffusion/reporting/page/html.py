@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from importlib.metadata import version
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ann2snn_diffusion.common.versions import version_of
 from ann2snn_diffusion.evaluation.cost_tables import DEFAULT
 from ann2snn_diffusion.evaluation.figures import ANN, SNN
 from ann2snn_diffusion.reporting.costs_table import ENERGY_NOTE
@@ -45,7 +45,7 @@ def html_of(report: Report) -> str:
         steps=words.steps(report.provenance),
         note=ENERGY_NOTE,
         cost_table=DEFAULT.name,
-        version=version("ann2snn-diffusion"),
+        version=version_of("ann2snn-diffusion"),
     )
 
 

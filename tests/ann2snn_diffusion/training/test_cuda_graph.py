@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from diffusers import DDPMScheduler, UNet2DModel
 
+from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 from ann2snn_diffusion.spiking.spec import SpikeSpec
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 from ann2snn_diffusion.training.cuda_graph import CudaGraphError, Replayed, recordable
@@ -56,11 +56,9 @@ def test_replayed_steps_are_those_that_python_takes(
 
 
 @needs_gpu
-def test_what_cannot_be_recorded_is_named(make_snn: Callable[..., SpikingUNet2DModel], tmp_path: Path) -> None:
+def test_what_cannot_be_recorded_is_named() -> None:
     def waits(batch: Any) -> Any:
         return batch.states.sum().item()
-
-    from ann2snn_diffusion.diffusion.noisy_states import NoisyStates
 
     batch = NoisyStates(torch.ones(1, 1, 2, 2, device="cuda"), torch.zeros(1, device="cuda"), None)
     with pytest.raises(CudaGraphError, match=r"cannot be recorded as a CUDA graph \(.+\); use `cuda_graph` false"):
