@@ -1,6 +1,6 @@
-"""Cost of a spiking forward pass relative to the ANN's, eager and compiled, alternating in one run.
+"""Cost of a spiking forward pass relative to the ANN's, as it is, fused and compiled, alternating in one run.
 
-python benchmarks/forward.py [--no-compiled]
+python -m benchmarks.forward [--no-compiled]
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import typer
@@ -17,10 +19,21 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from ann2snn_diffusion import SpikeSpec, SpikingUNet2DModel, load_source
+from ann2snn_diffusion import SpikeSpec, SpikingUNet2DModel, fused, load_source
+from ann2snn_diffusion.common.heap import keep_freed
 
-CASES = {"nearest level": SpikeSpec(), "dead zone": SpikeSpec(doubled=("*",), dead_zone=True)}
-"""Without a budget of energy, and with one."""
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of network, and what the last step's spikes take more than usual."""
+
+    spec: SpikeSpec
+    last_step: float = 1.0
+
+
+FRUGAL = SpikeSpec(doubled=("*",), dead_zone=True)
+CASES = {"nearest level": Case(SpikeSpec()), "dead zone": Case(FRUGAL), "dead zone, guided": Case(FRUGAL, 1.2)}
+"""Without a budget of energy, with one, and with less still."""
 
 
 def alternate(networks: list[Callable[[Tensor, Tensor], object]], batch_size: int, repeats: int) -> list[list[float]]:
@@ -40,28 +53,34 @@ def alternate(networks: list[Callable[[Tensor, Tensor], object]], batch_size: in
 def main(
     batch_size: int = 64,
     repeats: int = 15,
-    compiled: Annotated[bool, typer.Option(help="Also with torch.compile, which takes minutes.")] = True,
+    compiled: Annotated[bool, typer.Option(help="Also whole networks by torch.compile, which takes minutes.")] = True,
 ) -> None:
     """Print medians and their ratios."""
+    keep_freed()  # as every command does
     ann = load_source().unet
-    spiking = {case: network(ann, spec) for case, spec in CASES.items()}
-    columns = [column for case in CASES for column in (f"{case}, s", "/ ANN")]
-    table = Table("mode", "ANN, s", *columns)
-    for mode in ("eager", "compiled") if compiled else ("eager",):
-        networks: list[Any] = [ann, *spiking.values()]
-        if mode == "compiled":
-            networks = [torch.compile(one) for one in networks]
-        baseline, *ours = (statistics.median(times) for times in alternate(networks, batch_size, repeats))
-        cells = [cell for seconds in ours for cell in (f"{seconds:.3f}", f"{seconds / baseline:.2f}")]
-        table.add_row(mode, f"{baseline:.3f}", *cells)
+    networks: dict[str, Callable[[Tensor, Tensor], object]] = {"ANN": ann}
+    with ExitStack() as stack:
+        for title, case in CASES.items():
+            networks[title] = network(ann, case)
+            networks[f"{title}, fused"] = one = network(ann, case)
+            stack.enter_context(fused(one))
+            if compiled:
+                networks[f"{title}, compiled"] = torch.compile(network(ann, case))
+        if compiled:
+            networks["ANN, compiled"] = torch.compile(ann)
+        medians = [statistics.median(times) for times in alternate(list(networks.values()), batch_size, repeats)]
+    table = Table("network", "s", "/ ANN")
+    for title, seconds in zip(networks, medians, strict=True):
+        table.add_row(title, f"{seconds:.3f}", f"{seconds / medians[0]:.2f}")
     Console(width=120).print(f"batch {batch_size}, {torch.get_num_threads()} threads, torch {torch.__version__}", table)
 
 
-def network(ann: UNet2DModel, spec: SpikeSpec) -> SpikingUNet2DModel:
+def network(ann: UNet2DModel, case: Case) -> SpikingUNet2DModel:
     """A spiking network whose neurons fire, without a calibration."""
-    spiking = SpikingUNet2DModel.from_unet(ann, spec).requires_grad_(False)
+    spiking = SpikingUNet2DModel.from_unet(ann, case.spec).requires_grad_(False)
     for neuron in spiking.neurons().values():
         neuron.threshold.fill_(4.0)
+        neuron.step_guidance = (1.0, case.last_step)
     return spiking
 
 

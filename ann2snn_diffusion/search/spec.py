@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,3 +113,9 @@ class SearchSpec:
     def amount(self, part: Literal["searched", "judged"]) -> int:
         """States or images behind one value of either part."""
         return self.searched if part == "searched" else self.judged
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of a search, if all its evaluations are made."""
+        steps = self.steps if self.objective in ("fid", "kid") else 1
+        return self.evaluations * math.ceil(self.searched / self.batch_size) * steps

@@ -18,7 +18,7 @@ Where two neurons take turns on a membrane, a tick has n = 2 firing steps; betwe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ann2snn_diffusion.spiking.coding import level_range
 from ann2snn_diffusion.spiking.guidance import UNGUIDED
+from ann2snn_diffusion.spiking.sparse_levels import sparse_level
 from ann2snn_diffusion.spiking.surrogate import Surrogate, derivative, spike
 from calibration.levels import level_of
 
@@ -51,10 +52,17 @@ class Firing:
     by_step: tuple[float, float] = UNGUIDED
     """What g has beside ``guidance`` on the steps before the last one, and on the last one."""
 
+    guided: bool = field(init=False)
+    """Whether any condition differs from the plain one; found here, or each g would have a kernel of its own."""
+
+    def __post_init__(self) -> None:
+        guided = isinstance(self.guidance, Tensor) or self.guidance != 1 or self.by_step != UNGUIDED
+        object.__setattr__(self, "guided", guided)
+
     @property
-    def guided(self) -> bool:
-        """Whether any condition differs from the plain one."""
-        return isinstance(self.guidance, Tensor) or self.guidance != 1 or self.by_step != UNGUIDED
+    def bits(self) -> bool:
+        """Whether signed spikes weigh 1, 2, 4, …; where there is a dead zone their trains are sparse."""
+        return self.signed and self.weights[0] == 2 ** (len(self.weights) - 1)
 
     def spikes(self, membrane: Tensor, weight: int) -> Tensor:
         """s_t, without gradients."""
@@ -87,6 +95,9 @@ class Firing:
 
     def level(self, charge: Tensor, in_place: bool = False) -> Tensor:
         """Σ_t W_t·s_t with g = 1, in closed form; ``charge``, in units, is overwritten, if possible by the levels."""
+        compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+        if compiling and self.table is not None and self.bits:
+            return sparse_level(charge, sum(self.weights))
         out = charge if in_place and self.table is not None and self.table.dtype == charge.dtype else None
         return level_of(charge, *level_range(self.weights, self.signed), self.table, out)
 
@@ -165,15 +176,10 @@ def charge_of(value: Tensor, unit: Tensor, offset: Tensor, out: Tensor | None = 
 def fired_at_once(value: Tensor, unit: Tensor, offset: Tensor, firing: Firing) -> Tensor:
     """offset + unit · Σ_t W_t·s_t of an unguided neuron, in closed form.
 
-    On a CPU memory costs more than arithmetic, so a few rows at a time go all the way, in the cache and in the order
-    in which memory holds them.
+    On a CPU memory costs more than arithmetic, so a few rows at a time go all the way, in the cache.
     """
     if value.device.type != "cpu" or torch.compiler.is_compiling():
         return firing.level(charge_of(value, unit, offset)).mul_(unit).add_(offset)
-    order = sorted(range(value.ndim), key=value.stride, reverse=True)
-    if order != sorted(order):
-        permuted = fired_at_once(value.permute(order), unit.permute(order), offset.permute(order), firing)
-        return permuted.permute([order.index(dim) for dim in range(value.ndim)])
     output = torch.empty_like(value, memory_format=torch.contiguous_format)
     at_a_time = max(1, FIRED_AT_A_TIME // max(1, value[:1].numel()))
     parts = [one.expand(len(value), *one.shape[1:]).split(at_a_time) for one in (output, value, unit, offset)]

@@ -6,6 +6,7 @@ As plain operations, every one of dozens goes through memory on its own, or, on 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache, wraps
 from typing import Protocol, TypeVar
 
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from ann2snn_diffusion.common.errors import first_line
 
+KINDS = 64
+"""Twice as many as a network has whose neurons are of all kinds."""
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -41,6 +44,16 @@ def compiled(function: Function) -> Function:
         return kernel(*(part.detach().contiguous() if isinstance(part, Tensor) else part for part in arguments))
 
     return call  # pyright: ignore[reportReturnType]
+
+
+def many_kinds() -> AbstractContextManager[object]:
+    """Let torch compile a function for many kinds of arguments, not for eight alone, inside the ``with`` block.
+
+    Kinds of neurons: signed or not, doubled or not, guided or not, of one noise segment or of many.
+    """
+    from torch._dynamo import config  # takes a second
+
+    return config.patch(recompile_limit=KINDS)
 
 
 def problem_on(device: torch.device) -> str | None:

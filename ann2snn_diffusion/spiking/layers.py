@@ -191,7 +191,7 @@ class SpikingAttnProcessor(nn.Module):
         tokens = hidden_states.view(batch, channels, height * width).transpose(1, 2)
         if attn.group_norm is not None:
             tokens = attn.group_norm(tokens.transpose(1, 2)).transpose(1, 2)
-        tokens = self.tokens(tokens)
+        tokens = self.tokens(tokens.contiguous())  # else each of three projections copies them
         to_k, to_v, to_out = (cast(nn.Module, layer) for layer in (attn.to_k, attn.to_v, attn.to_out))
         query, key, value = attn.to_q(tokens), self.key(to_k(tokens)), self.value(to_v(tokens))
         query, key, value = (part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in (query, key, value))

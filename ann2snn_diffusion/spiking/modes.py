@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.forward_pass import Listener, Measure
-from ann2snn_diffusion.spiking.fusing import problem_on
+from ann2snn_diffusion.spiking.fusing import many_kinds, problem_on
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 LOG = logging.getLogger(__name__)
@@ -57,23 +57,29 @@ def listening(network: SpikingUNet2DModel, measure: Measure) -> Iterator[dict[nn
 
 @contextmanager
 def fused(network: SpikingUNet2DModel) -> Iterator[None]:
-    """Run ``network``, in this thread, with one compiled kernel for each neuron that ticks or trains.
+    """Run ``network``, in this thread, with one compiled kernel for each kind of neuron.
 
     That takes less time, and training less memory. The first passes compile, for a minute; it takes what
     `torch.compile` does, such as a C++ compiler.
     """
     before, network.mode.fused = network.mode.fused, True
     try:
-        yield
+        with many_kinds():
+            yield
     finally:
         network.mode.fused = before
 
 
-def fusing_pays(network: SpikingUNet2DModel, device: torch.device, passes: int) -> bool:
-    """Whether ``passes`` take less time fused: where neurons tick or run on a GPU, and there is a compiler."""
-    if passes < FUSED_FROM or (network.spec.schedule == "layerwise" and device.type != "cuda"):
+def fusing_pays(device: torch.device, passes: int) -> bool:
+    """Whether ``passes`` take less time fused: where they are many, and there is a compiler."""
+    if passes < FUSED_FROM:
         return False
     problem = problem_on(device)
     if problem is not None:
         LOG.info("Neurons are not fused: %s", problem)
     return problem is None
+
+
+def fused_where_it_pays(network: SpikingUNet2DModel, passes: int) -> AbstractContextManager[None]:
+    """Run ``network`` fused for ``passes``, inside the ``with`` block, where that takes less time."""
+    return fused(network) if fusing_pays(network.device, passes) else nullcontext()

@@ -90,20 +90,25 @@ class SpikingNeuron(nn.Module):
         return output
 
     def _fire(self, value: Tensor) -> Tensor:
-        # A kernel does not tell height from width.
+        # A kernel does not tell height from width, and goes through memory in order.
         shape, value = value.shape, value.flatten(2)
-        firing, fuse = self._guided(value), compiled if current().fused else unfused
-        unit, offset = self.levels(value)
+        parts = (value, *self.levels(value))
+        swapped = value.stride(1) < value.stride(2)
+        output = self._hand_on(*(part.transpose(1, 2) if swapped else part for part in parts))
+        return (output.transpose(1, 2) if swapped else output).view(shape)
+
+    def _hand_on(self, value: Tensor, unit: Tensor, offset: Tensor) -> Tensor:
+        """What is handed on for a value [S·B, …, …], in whatever order its places are."""
+        firing, fused = self._guided(value), current().fused
+        fuse = compiled if fused else unfused
         if self.leak is not None:
             means, unit, offset = self._by_tick(value), self._of_a_tick(unit), self._of_a_tick(offset)
             output: Tensor = FireTicks.apply(means, unit, offset, self.leak, self.amplitudes, firing, fuse)  # pyright: ignore
-            return output.view(shape)
+            return output.flatten(0, 1)
         trains = torch.is_grad_enabled() and any(part.requires_grad for part in (value, unit, offset))
-        if firing.guided or trains or self.amplitudes is not None:
-            output = FireAll.apply(value, unit, offset, self.amplitudes, firing, fuse)  # pyright: ignore
-        else:
-            output = fired_at_once(value, unit, offset, firing)
-        return output.view(shape)
+        if fused or trains or firing.guided or self.amplitudes is not None:
+            return FireAll.apply(value, unit, offset, self.amplitudes, firing, fuse)  # pyright: ignore
+        return fired_at_once(value, unit, offset, firing)
 
     def spikes(self, value: Tensor) -> Tensor:
         """The spike trains [T, B, …] for a value [S·B, …], tick by tick, with surrogate gradients."""

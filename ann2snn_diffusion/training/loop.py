@@ -101,7 +101,7 @@ def train(
     differentiate = differentiation(learner, lesson.ann, spec, accelerator)
     advance = track("training", last)
     passes = spec.steps if progress.step < last else 0  # a run that takes no step compiles nothing
-    fusing = fusing_pays(unet, accelerator.device, passes) if spec.fused is None else spec.fused
+    fusing = fusing_pays(accelerator.device, passes) if spec.fused is None else spec.fused
     while progress.step < last:
         began = time.time()
         with explained(progress.step, folder), fused(unet) if fusing else nullcontext():

@@ -44,7 +44,7 @@ class TrainingSpec:
     fused: bool | None = setting(
         None,
         "Compile what a neuron does to one kernel (torch.compile): less time and memory, after a minute of compiling. "
-        "Default: from 200 steps on, in the synchronous schedule or on a GPU, where there is a compiler.",
+        "Default: from 200 steps on, where there is a compiler.",
     )
     cuda_graph: bool = setting(
         True, "On a GPU a step is recorded once and replayed, which takes a fraction of the time; no effect elsewhere."

@@ -38,7 +38,7 @@ from ann2snn_diffusion.models.folders import BUNDLED
 from ann2snn_diffusion.models.loading import Converted
 from ann2snn_diffusion.reporting.evaluation_plots import save_plots
 from ann2snn_diffusion.spiking.folding import require_ann
-from ann2snn_diffusion.spiking.modes import fused, fusing_pays
+from ann2snn_diffusion.spiking.modes import fused_where_it_pays
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 
@@ -168,8 +168,8 @@ def _draw(
     """Images, uint8 [N, C, H, W]; shards that are finished are not drawn again."""
     files = shard_files(folder, network, sampler, drawing)
     passes = drawing.count * drawing.steps // drawing.batch_size
-    ticking = network if isinstance(network, SpikingUNet2DModel) else None
-    with fused(ticking) if ticking and fusing_pays(ticking, ticking.device, passes) else nullcontext():
+    spiking = isinstance(network, SpikingUNet2DModel)
+    with fused_where_it_pays(network, passes) if spiking else nullcontext():
         draw_shards(files, network, sampler, drawing, process, announce)
     return read_shards(files)
 

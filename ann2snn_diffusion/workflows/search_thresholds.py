@@ -42,7 +42,7 @@ from ann2snn_diffusion.search.trials import Bench, Notebook, SearchError, search
 from ann2snn_diffusion.search.verdict import cost, judge
 from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.guidance import dimensions_of, groups_with_sites
-from ann2snn_diffusion.spiking.modes import analog
+from ann2snn_diffusion.spiking.modes import analog, fused_where_it_pays
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel, architecture
 from ann2snn_diffusion.workflows.result_folder import Writing, sample_grids, write_result
 
@@ -89,14 +89,15 @@ def search_thresholds(
     bounds = strata_bounds(scheduler)
     counted = states.part(slice(len(bounds) - 1))
     bench = Bench(unet, objective, counted, layout_of(unet, states.part(slice(1))), bounds)
-    trials = search_factors(bench, groups, spec, Notebook(known, journal, process), track)
-    base = trials[0]
-    winner = min(trials, key=lambda trial: cost(trial, base, spec))
-    verdict = None
-    if cost(winner, base, spec) < cost(base, base, spec):
-        others = states_of(unet, scheduler, spec, "judged", track) if data is None else data
-        held_out = objective_of(unet, scheduler, spec, "judged", others, process)
-        verdict = judge(unet, held_out, base, winner, spec, track)
+    with fused_where_it_pays(unet, spec.passes):
+        trials = search_factors(bench, groups, spec, Notebook(known, journal, process), track)
+        base = trials[0]
+        winner = min(trials, key=lambda trial: cost(trial, base, spec))
+        verdict = None
+        if cost(winner, base, spec) < cost(base, base, spec):
+            others = states_of(unet, scheduler, spec, "judged", track) if data is None else data
+            held_out = objective_of(unet, scheduler, spec, "judged", others, process)
+            verdict = judge(unet, held_out, base, winner, spec, track)
     unet.guidance = stored(base, winner, verdict).guidance
     return Search(unet, objective.name, groups, tuple(trials), winner, verdict, identity)
 

@@ -101,7 +101,7 @@ def test_a_synchronous_neuron_equals_a_plain_integrate_and_fire_simulation(gener
 
 @pytest.mark.parametrize("dead_zone", [False, True])
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
-def test_whatever_the_order_in_memory_the_closed_form_gives_the_same_in_the_same_order(
+def test_whatever_the_order_in_memory_the_closed_form_gives_the_same(
     order: tuple[int, ...], dead_zone: bool, generator: torch.Generator
 ) -> None:
     neuron = SpikingNeuron(5, True, SpikeSpec(dead_zone=dead_zone, segments=(0,)))
@@ -110,6 +110,4 @@ def test_whatever_the_order_in_memory_the_closed_form_gives_the_same_in_the_same
     firing = neuron._firing(1.0)
     permuted = value.permute(order).contiguous().permute([order.index(dim) for dim in range(4)])
     expected = firing.level((value - offset) * unit.reciprocal()) * unit + offset
-    found = fired_at_once(permuted, unit, offset, firing)
-    assert torch.equal(found, expected)
-    assert found.stride() == permuted.stride()
+    assert torch.equal(fired_at_once(permuted, unit, offset, firing), expected)

@@ -173,3 +173,16 @@ def test_forward_and_backward_are_traced_in_one_graph(
     torch._dynamo.reset()
     for eager, compiled in zip(*found, strict=True):
         torch.testing.assert_close(compiled, eager)
+
+
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)])
+def test_a_value_is_handed_on_in_its_order_in_memory(
+    order: tuple[int, ...], learns: bool, generator: torch.Generator
+) -> None:
+    made = neuron(SpikeSpec(segments=(0,)), signed=True)
+    value = torch.randn(4, 3, 5, 7, generator=generator).requires_grad_(learns)
+    ordered = value.permute(order).contiguous().permute([order.index(dim) for dim in range(4)])
+    output = made(ordered)
+    assert torch.equal(output, made(value))
+    assert output.stride() == ordered.stride()
