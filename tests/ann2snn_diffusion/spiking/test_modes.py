@@ -86,10 +86,11 @@ def test_without_gradients_a_fused_network_gives_the_same_to_the_last_bit(
 @pytest.mark.slow
 def test_all_guidances_share_their_kernels(unet: UNet2DModel) -> None:
     snn = SpikingUNet2DModel.from_unet(unet, SpikeSpec()).requires_grad_(False)
+    torch.compiler.reset()
     made = []
-    for strength in (1.1, 1.2, 1.3):
+    for strength in (1.0, 1.1, 1.2, 1.3):
         snn.guidance = strength
         with fused(snn):
             snn(torch.randn(3, 1, 8, 8), torch.tensor([10, 400, 900]))
         made.append(counters["stats"]["unique_graphs"])
-    assert made[0] < made[1] == made[2] or made[0] == made[1] == made[2]
+    assert made[0] < made[1] == made[2] == made[3]
