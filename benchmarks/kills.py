@@ -27,6 +27,7 @@ TRAIN = RESUME.partition(" --resume")[0]
 QUICK = "--states-per-stratum 2 --steps 2 --device cpu"
 COMMANDS = {
     CONVERT: f"result/{WEIGHTS}",
+    f"{CONVERT} --front 0.3,0.5": f"result/energy-0.5/{WEIGHTS}",
     f"{TRAIN} --device cpu": f"result/{WEIGHTS}",
     SAMPLE: "result.png",
     f"evaluate snn -o result -n 8 --batch-size 2 {QUICK}": None,
@@ -48,6 +49,11 @@ def trial(folder: Path, command: str, seconds: float) -> str:
     if command.startswith("finetune") and list(folder.glob("result-training/checkpoint-*")):
         again += ["--resume-from-checkpoint", "latest"]
     return "same result" if run(folder, again)[0] == 0 else "lost"
+
+
+def title(command: str) -> str:
+    """What a command is called in the table."""
+    return "convert --front" if "--front" in command else command.split()[0]
 
 
 def main(
@@ -83,11 +89,11 @@ def main(
             counts[command][verdict] += 1
             if extra := files(folder) - expected:
                 counts[command]["left behind"] += 1
-                print(f"{command.split()[0]} left {sorted(extra)}", flush=True)
+                print(f"{title(command)} left {sorted(extra)}", flush=True)
             shutil.rmtree(folder)
     rows = Table("command", *COLUMNS)
     for command, found in counts.items():
-        rows.add_row(command.split()[0], *map(str, found.values()))
+        rows.add_row(title(command), *map(str, found.values()))
     Console(width=160).print(rows)
     sys.exit(int(any(found["lost"] or found["left behind"] for found in counts.values())))
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ann2snn_diffusion.models.loading import Source
+    from ann2snn_diffusion.workflows.conversion_settings import Settings
+    from ann2snn_diffusion.workflows.result_folder import Writing
 
 
 def convert(
@@ -85,12 +87,10 @@ def convert(
 
     from ann2snn_diffusion.models.loading import load_source, with_conditions, with_random_weights
     from ann2snn_diffusion.reporting.fidelity_table import print_conversion
-    from ann2snn_diffusion.reporting.front_plot import front_table
     from ann2snn_diffusion.reporting.terminal import console, following, tell
     from ann2snn_diffusion.spiking.rules import load_rules
     from ann2snn_diffusion.workflows.conversion_settings import Settings
     from ann2snn_diffusion.workflows.convert import convert_together
-    from ann2snn_diffusion.workflows.front import front_to_folder
     from ann2snn_diffusion.workflows.result_folder import Writing
 
     if rules is not None:
@@ -107,11 +107,7 @@ def convert(
     writing = Writing(samples, force=force, dtype=dtype, folded=folded)
     settings = Settings(spiking, calibration)
     if energies:
-        with following(quiet) as track:
-            points = front_to_folder(
-                ann, folder, energies, settings=settings, images=pictures, writing=writing, track=track
-            )
-        out.print(front_table([point.figures() for point in points]))
+        _convert_front(ann, folder, energies, settings, pictures, writing, quiet)
         tell(out, f"{folder}: a model for each energy, front.json, front.png{written}")
         return
     with following(quiet) as track:
@@ -122,6 +118,29 @@ def convert(
         budget = calibration.budget(spiking)
         print_conversion(out, conversion.report, conversion.unet.spec, budget, verbose=verbose)
     tell(out, f"{folder}: model, conversion_report.json{written}")
+
+
+def _convert_front(
+    ann: Source, folder: Path, energies: tuple[float, ...], settings: Settings, images: Tensor | None, writing: Writing,
+    quiet: bool,
+) -> None:  # fmt: skip
+    """Convert at each of the energies, and print what each is worth."""
+    from ann2snn_diffusion.common.errors import InterruptionError
+    from ann2snn_diffusion.reporting.front_plot import front_table
+    from ann2snn_diffusion.reporting.terminal import console, following
+    from ann2snn_diffusion.workflows.front import front_to_folder, networks_folder
+
+    try:
+        with following(quiet) as track:
+            points = front_to_folder(
+                ann, folder, energies, settings=settings, images=images, writing=writing, track=track
+            )
+    except KeyboardInterrupt:
+        kept = networks_folder(folder)
+        raise InterruptionError(
+            f"interrupted; networks that were finished are kept in {kept}, the same command goes on"
+        ) from None
+    console(quiet).print(front_table([point.figures() for point in points]))
 
 
 def _read(images: Path, ann: Source, calibration: CalibrationSpec, out: Console) -> Tensor:

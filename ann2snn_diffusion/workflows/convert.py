@@ -235,7 +235,7 @@ def recorded(
         wanted, generator = replace(calibration, states=count), stream("calibration", calibration.seed)
         return calibration_states(source, spec.segments, wanted, images, generator, track)
 
-    return record(partial(_uncalibrated, source, spec), source.scheduler, draw, calibration, track, shares)
+    return record(partial(uncalibrated, source, spec), source.scheduler, draw, calibration, track, shares)
 
 
 def _measured(
@@ -270,7 +270,7 @@ def _least_squares(
     source: Source, settings: Settings, images: Tensor | None, track: Track, shares: Shares
 ) -> SpikingUNet2DModel:
     spec, calibration = settings.spec, settings.calibration
-    spiking, generator = _uncalibrated(source, spec), stream("calibration", calibration.seed)
+    spiking, generator = uncalibrated(source, spec), stream("calibration", calibration.seed)
     states = calibration_states(source, spec.segments, calibration, images, generator, track)
     seen = seen_by(spiking, states, calibration, track, shares)
     calibrate(spiking, seen, calibration, generator, advance=track("sites calibrated", len(spiking.neurons())))
@@ -278,7 +278,13 @@ def _least_squares(
     return spiking
 
 
-def _uncalibrated(source: Source, spec: SpikeSpec) -> SpikingUNet2DModel:
+def uncalibrated(source: Source, spec: SpikeSpec) -> SpikingUNet2DModel:
+    """The network before thresholds are set.
+
+    Raises:
+        ConversionError: nothing spikes.
+        UnsupportedLayerError: a layer without a rule.
+    """
     made = SpikingUNet2DModel.from_unet(source.unet, spec)
     if not made.neurons():
         raise ConversionError(f"Nothing was converted: keep = {list(spec.keep)} leaves every site analog.")

@@ -36,7 +36,7 @@ from ann2snn_diffusion.evaluation.shards import draw_shards, read_shards, shard_
 from ann2snn_diffusion.evaluation.spec import EvaluationSpec
 from ann2snn_diffusion.models.folders import BUNDLED
 from ann2snn_diffusion.models.loading import Converted
-from ann2snn_diffusion.reporting.evaluation_plots import save_plots
+from ann2snn_diffusion.reporting.evaluation_plots import refuse_others_picture, save_plots
 from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.modes import fused_where_it_pays
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
@@ -125,12 +125,14 @@ def evaluate_to_folder(
         plots: folder for samples.png, error.png and sites.png; None: no plots.
 
     Raises:
-        OutputError: a folder cannot be written.
+        OutputError: a folder cannot be written, or ``plots`` has somebody else's picture.
         QualityError, SamplingError, FoldedError: see `evaluate`.
     """
     require_ann(converted.unet, "an evaluation")
     for place in (output / "images", plots or output):
         refuse_file(place)
+    if plots is not None:
+        refuse_others_picture(plots)
     spec, process = spec or EvaluationSpec(), process or PartialState()
     with reserved_by_main(output, process):
         found = _evaluated(converted, spec, real, output / "images", process, track)
@@ -167,7 +169,7 @@ def _draw(
 ) -> Tensor:
     """Images, uint8 [N, C, H, W]; shards that are finished are not drawn again."""
     files = shard_files(folder, network, sampler, drawing)
-    passes = drawing.count * drawing.steps // drawing.batch_size
+    passes = drawing.steps * sum(not file.exists() for file in files.values())
     spiking = isinstance(network, SpikingUNet2DModel)
     with fused_where_it_pays(network, passes) if spiking else nullcontext():
         draw_shards(files, network, sampler, drawing, process, announce)

@@ -1,22 +1,28 @@
-"""The use case: what a network may cost against what it is worth, a converted model at each of several energies."""
+"""The use case: what a network may cost against what it is worth, a converted model at each of several energies.
+
+Every network is written when it is found, into a folder beside the result: a front that was stopped goes on from there.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from ann2snn_diffusion.common.atomic_output import FRONT_FILE, new_folder
+from ann2snn_diffusion.common.atomic_output import FRONT_FILE, make_folder, new_folder, refuse_existing, work_beside
+from ann2snn_diffusion.common.digest import digest, digest_of
 from ann2snn_diffusion.common.progress import Track, part_of, silent
 from ann2snn_diffusion.common.reservation import reserved
 from ann2snn_diffusion.common.specs import require
+from ann2snn_diffusion.common.versions import version_of
+from ann2snn_diffusion.diffusion.sampling import scheduler_settings
 from ann2snn_diffusion.evaluation.fidelity import fidelity_on, fidelity_states
-from ann2snn_diffusion.evaluation.fidelity_report import FidelityReport
-from ann2snn_diffusion.models.loading import Source
+from ann2snn_diffusion.models.loading import Source, load_converted
 from ann2snn_diffusion.reporting.front_plot import plot_front
 from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.reporting.picture import picture
@@ -29,6 +35,7 @@ from ann2snn_diffusion.workflows.convert import (
     finite,
     recorded,
     refuse_images,
+    uncalibrated,
     with_history,
 )
 from ann2snn_diffusion.workflows.energy_budget import calibrated_to
@@ -42,11 +49,17 @@ class FrontPoint:
 
     energy: float
     """Share of the ANN's energy that was asked for."""
-    report: FidelityReport
+    measured: Mapping[str, float]
+    """As `FidelityReport.figures` names them."""
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, float]:
         """JSON-ready."""
-        return {"energy": self.energy} | self.report.figures()
+        return {"energy": self.energy, **self.measured}
+
+
+def networks_folder(output: Path) -> Path:
+    """Where networks are kept while ``output`` is in the making."""
+    return work_beside(output, "networks")
 
 
 def front_to_folder(
@@ -65,7 +78,8 @@ def front_to_folder(
     pictures are wanted, ``samples.png``.
 
     Args:
-        source, output, images, writing, track: as of `convert_to_folder`.
+        source, images, writing, track: as of `convert_to_folder`.
+        output: the folder; networks go to `networks_folder` (output) until all are there.
         energies: shares of the ANN's energy.
         settings: all but the energy.
 
@@ -80,37 +94,77 @@ def front_to_folder(
         Settings.of(settings.spec, replace(settings.calibration, energy=energy), source.unet, source.scheduler)
         for energy in sorted(energies)
     ]
-    seed = settings.calibration.seed
-    with reserved(output), new_folder(output, writing.force, source.folder, FRONT_FILE) as folder:
-        grids, points = sample_grids({"ANN": source.unet}, source, writing, seed, track), []
-        for one, conversion in _conversions(source, each, images, track):
-            conversion = as_written(conversion, source, seed, writing, track)
-            energy = one.calibration.energy or 0
-            networks = {f"SNN, energy {energy:g}": conversion.unet}
-            grids |= sample_grids(networks, source, writing, seed, track)
-            place = folder / f"energy-{energy:g}"
-            place.mkdir()
-            converted = with_history(conversion, source, one.calibration, images, writing)
-            write_result(place, converted, conversion.report, {}, writing.dtype)
-            points.append(FrontPoint(energy, conversion.report))
-        content = {"source": source.name, "networks": [point.figures() for point in points]}
-        (folder / FRONT_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        with picture(folder / "front.png") as file:
-            plot_front(file, [point.figures() for point in points], source.name)
-        if grids:
-            with picture(folder / "samples.png") as file:
-                save_grids(file, grids)
+    refuse_existing(output, writing.force, source.folder, FRONT_FILE)
+    with reserved(output):
+        working = networks_folder(output)
+        make_folder(working)
+        try:
+            places = _places(working, source, each, images, writing)
+            _convert(source, places, images, writing, track)
+            with new_folder(output, writing.force, source.folder, FRONT_FILE) as folder:
+                points = _gathered(source, folder, places, writing, settings.calibration.seed, track)
+        finally:
+            with suppress(OSError):
+                working.rmdir()  # unless networks are kept in it
     return points
 
 
-def _conversions(
-    source: Source, settings: Sequence[Settings], images: Tensor | None, track: Track
-) -> Iterator[tuple[Settings, Conversion]]:
-    recording = recorded(source, settings[0], images, track)
-    seed = settings[0].calibration.seed
-    states = fidelity_states(recording.make(), source.scheduler, seed, track=track, condition=source.condition)
+def _places(
+    working: Path, source: Source, settings: Sequence[Settings], images: Tensor | None, writing: Writing
+) -> dict[Path, Settings]:
+    """Where the network of each of the settings belongs, named by a hash of all that it depends on."""
+    begun_with = uncalibrated(source, settings[0].spec)
+    shared: dict[str, Any] = {
+        "scheduler": scheduler_settings(source.scheduler), "kind": type(source.scheduler).__name__,
+        "spiking": settings[0].spec.to_dict(), "dtype": writing.dtype, "folded": writing.folded,
+        "images": None if images is None else digest_of(images),
+        "condition": None if source.condition is None else digest_of(source.condition),
+        "versions": [version_of(name) for name in ("ann2snn-diffusion", "torch")],
+    }  # fmt: skip
+    places = {}
     for one in settings:
+        key = digest(begun_with, calibration=asdict(one.calibration), **shared)[:16]
+        places[working / f"energy-{one.calibration.energy or 0:g}-{key}"] = one
+    return places
+
+
+def _convert(
+    source: Source, places: Mapping[Path, Settings], images: Tensor | None, writing: Writing, track: Track
+) -> None:
+    """Make the networks that are not there yet."""
+    missing = {place: one for place, one in places.items() if not place.exists()}
+    if not missing:
+        return
+    settings = next(iter(places.values()))
+    recording, seed = recorded(source, settings, images, track), settings.calibration.seed
+    states = fidelity_states(recording.make(), source.scheduler, seed, track=track, condition=source.condition)
+    for place, one in missing.items():
         energy = one.calibration.energy or 0
         stages = part_of(f"energy {energy:g}", track)
         unet = calibrated_to(energy, recording, one.calibration, stages)
-        yield one, finite(Conversion(unet, fidelity_on(unet, source.scheduler, states, track=stages)))
+        conversion = finite(Conversion(unet, fidelity_on(unet, source.scheduler, states, track=stages)))
+        conversion = as_written(conversion, source, seed, writing, track)
+        converted = with_history(conversion, source, one.calibration, images, writing)
+        with new_folder(place) as folder:
+            write_result(folder, converted, conversion.report, {}, writing.dtype)
+
+
+def _gathered(
+    source: Source, folder: Path, places: Mapping[Path, Settings], writing: Writing, seed: int, track: Track
+) -> list[FrontPoint]:
+    """Describe all networks in ``folder``, and move them there."""
+    grids, points = sample_grids({"ANN": source.unet}, source, writing, seed, track), []
+    for place, one in places.items():
+        converted, energy = load_converted(place, str(source.unet.device)), one.calibration.energy or 0
+        grids |= sample_grids({f"SNN, energy {energy:g}": converted.unet}, source, writing, seed, track)
+        points.append(FrontPoint(energy, converted.provenance[-1]["after"]))
+    content = {"source": source.name, "networks": [point.figures() for point in points]}
+    (folder / FRONT_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    with picture(folder / "front.png") as file:
+        plot_front(file, [point.figures() for point in points], source.name)
+    if grids:
+        with picture(folder / "samples.png") as file:
+            save_grids(file, grids)
+    for place, point in zip(places, points, strict=True):
+        place.rename(folder / f"energy-{point.energy:g}")
+    return points

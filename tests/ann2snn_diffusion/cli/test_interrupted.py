@@ -46,6 +46,11 @@ TRAIN = "finetune snn -o out --steps 100000 --train-batch-size 2 --sampler-steps
     [
         ("convert ddpm -o out --states 100000 --samples 0", ".out.part", "nothing was written, the same command"),
         (
+            "convert ddpm -o out --front 0.3,0.32,0.34,0.36,0.38,0.4 --samples 0",
+            "out-networks/energy-*",
+            "networks that were finished are kept in out-networks, the same command goes on",
+        ),
+        (
             f"{TRAIN} 1",
             "out-training/checkpoint-000002",
             r"out-training/checkpoint-\d{6} is kept, the same command with --resume-from-checkpoint latest goes on",

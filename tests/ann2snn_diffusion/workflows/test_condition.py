@@ -140,7 +140,7 @@ def test_the_model_card_s_snippet_draws_as_printed(folder: Path, monkeypatch: py
 
 def test_a_front_is_of_conditional_networks_too(make_unet: Make, tmp_path: Path) -> None:
     points = front_to_folder(super_resolution(make_unet), tmp_path / "front", [0.4], writing=Writing(samples=0))
-    assert points[0].report.epsilon_error < 0.05
+    assert points[0].measured["epsilon_error"] < 0.05
 
 
 def test_without_its_condition_a_network_is_refused_before_any_work(make_unet: Make, tmp_path: Path) -> None:

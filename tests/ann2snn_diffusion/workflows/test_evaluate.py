@@ -12,6 +12,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.models.unets.unet_2d import UNet2DOutput
 from rich.console import Console
 
+from ann2snn_diffusion.common.atomic_output import OutputError
 from ann2snn_diffusion.diffusion.sampling import Drawing, choose_scheduler, sample, to_pixels
 from ann2snn_diffusion.evaluation.fidelity import FidelitySpec
 from ann2snn_diffusion.evaluation.figures import Evaluation
@@ -112,6 +113,19 @@ def test_without_real_images_fidelity_is_measured_all_the_same(converted: Conver
     assert found.distribution is None
     assert 0 < found.fidelity.epsilon_error < 1
     assert {file.name for file in (tmp_path / "plots").iterdir()} == {"samples.png", "error.png", "sites.png"}
+
+
+def test_plots_replace_those_of_an_evaluation_and_no_other_picture(converted: Converted, tmp_path: Path) -> None:
+    spec, plots = EvaluationSpec(count=2, steps=2, states_per_stratum=2), tmp_path / "plots"
+    plots.mkdir()
+    (plots / "samples.png").write_text("mine")
+    with pytest.raises(OutputError, match=r"samples.png is no picture of an evaluation.*`plots`"):
+        evaluate_to_folder(converted, tmp_path / "out", spec=spec, plots=plots)
+    assert (plots / "samples.png").read_text() == "mine"
+    assert not (tmp_path / "out").exists()
+    (plots / "error.png").write_text("drawn by the last evaluation")
+    evaluate_to_folder(converted, tmp_path / "out", spec=spec, plots=plots)
+    assert (plots / "error.png").read_bytes()[1:4] == b"PNG"
 
 
 def test_too_few_images_are_refused_before_any_is_drawn(converted: Converted, real: RealData, tmp_path: Path) -> None:
