@@ -52,6 +52,7 @@ def sample(
     from ann2snn_diffusion.evaluation.class_shares import labels_in_words
     from ann2snn_diffusion.reporting.image_grids import save_grids
     from ann2snn_diffusion.reporting.terminal import console, following, tell
+    from ann2snn_diffusion.spiking.modes import fused_where_it_pays
 
     picture = output or Path(f"{folder.resolve().name}-samples.png")
     picture = picture if picture.suffix or not picture.name.strip(".") else picture.with_suffix(".png")
@@ -67,9 +68,10 @@ def sample(
     steps = steps or min(50, sampler.config.num_train_timesteps)
     networks = {} if converted.unet.folded else {"ANN": converted.unet.ann()}
     networks[f"SNN, T = {converted.unet.spec.time_steps}"] = converted.unet
-    with reserved(picture), new_file(picture) as partial, following(quiet) as track:
-        drawing = Drawing(count, steps, seed, batch_size, labels, converted.decoder, converted.condition)
-        passes = steps * len(drawing.batches())
+    drawing = Drawing(count, steps, seed, batch_size, labels, converted.decoder, converted.condition)
+    passes = steps * len(drawing.batches())
+    fusing = fused_where_it_pays(converted.unet, passes)
+    with reserved(picture), new_file(picture) as partial, following(quiet) as track, fusing:
         grids = {title: draw(network, sampler, drawing, track(title, passes)) for title, network in networks.items()}
         titled = {f"{title}, {steps} steps": drawn for title, drawn in grids.items()}
         save_grids(partial, titled, columns=8 if count <= 64 else 16)
