@@ -168,9 +168,9 @@ def fired(charge: Tensor, firing: Firing) -> Tensor:
     return (level if firing.signed else level.add_(0.5)).round_()
 
 
-def charge_of(value: Tensor, unit: Tensor, offset: Tensor, out: Tensor | None = None) -> Tensor:
-    """(value − offset) / unit, the same to the last bit wherever a neuron is charged once."""
-    return torch.sub(value, offset, out=out).mul_(unit.reciprocal())
+def charge_of(value: Tensor, per_unit: Tensor, offset: Tensor, out: Tensor | None = None) -> Tensor:
+    """(value − offset) · per_unit, with per_unit = 1 / unit; the same to the last bit wherever a neuron is charged."""
+    return torch.sub(value, offset, out=out).mul_(per_unit)
 
 
 def fired_at_once(value: Tensor, unit: Tensor, offset: Tensor, firing: Firing) -> Tensor:
@@ -179,11 +179,12 @@ def fired_at_once(value: Tensor, unit: Tensor, offset: Tensor, firing: Firing) -
     On a CPU memory costs more than arithmetic, so a few rows at a time go all the way, in the cache.
     """
     if value.device.type != "cpu" or torch.compiler.is_compiling():
-        return firing.level(charge_of(value, unit, offset)).mul_(unit).add_(offset)
+        return firing.level(charge_of(value, unit.reciprocal(), offset)).mul_(unit).add_(offset)
     output = torch.empty_like(value, memory_format=torch.contiguous_format)
     at_a_time = max(1, FIRED_AT_A_TIME // max(1, value[:1].numel()))
-    parts = [one.expand(len(value), *one.shape[1:]).split(at_a_time) for one in (output, value, unit, offset)]
-    for fired_rows, rows, units, offsets in zip(*parts, strict=True):
-        level = firing.level(charge_of(rows, units, offsets, out=fired_rows), in_place=True)
+    tensors = (output, value, unit, unit.reciprocal(), offset)
+    parts = [one.expand(len(value), *one.shape[1:]).split(at_a_time) for one in tensors]
+    for fired_rows, rows, units, per_units, offsets in zip(*parts, strict=True):
+        level = firing.level(charge_of(rows, per_units, offsets, out=fired_rows), in_place=True)
         torch.add(level.mul_(units), offsets, out=fired_rows)
     return output

@@ -38,27 +38,36 @@ class FireAll(torch.autograd.Function):
         """offset + unit · Σ_t A_t·s_t, shaped as ``value``; amplitudes [T], None: the step weights."""
         ctx.save_for_backward(value, unit, offset, amplitudes)
         ctx.firing, ctx.fuse = firing, fuse
-        return fuse(fire_all)(value, unit, offset, amplitudes, firing)
+        # A kernel that divides does so at every place.
+        return fuse(fire_all)(value, unit, unit.reciprocal(), offset, amplitudes, firing)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients by value, unit, offset and amplitudes, see the module's equations."""
         value, unit, offset, amplitudes = ctx.saved_tensors
-        found = ctx.fuse(all_backward)(gradients[0], value, unit, offset, amplitudes, ctx.firing)
+        found = ctx.fuse(all_backward)(gradients[0], value, unit, unit.reciprocal(), offset, amplitudes, ctx.firing)
         by_value, by_unit, by_offset, by_amplitudes = found
         return by_value, by_unit.sum_to_size(unit.shape), by_offset.sum_to_size(offset.shape), by_amplitudes, None, None
 
 
-def fire_all(value: Tensor, unit: Tensor, offset: Tensor, amplitudes: Tensor | None, firing: Firing) -> Tensor:
-    """y, shaped as ``value``."""
-    return torch.addcmul(offset, _level(charge_of(value, unit, offset), amplitudes, firing), unit)
+def fire_all(
+    value: Tensor, unit: Tensor, per_unit: Tensor, offset: Tensor, amplitudes: Tensor | None, firing: Firing
+) -> Tensor:
+    """y, shaped as ``value``; per_unit is 1 / unit."""
+    return torch.addcmul(offset, _level(charge_of(value, per_unit, offset), amplitudes, firing), unit)
 
 
 def all_backward(
-    output: Tensor, value: Tensor, unit: Tensor, offset: Tensor, amplitudes: Tensor | None, firing: Firing
+    output: Tensor,
+    value: Tensor,
+    unit: Tensor,
+    per_unit: Tensor,
+    offset: Tensor,
+    amplitudes: Tensor | None,
+    firing: Firing,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Gradients by value, unit, offset and amplitudes; those by unit and offset of every row alone."""
-    charge, by_amplitudes = charge_of(value, unit, offset), None
+    charge, by_amplitudes = charge_of(value, per_unit, offset), None
     if amplitudes is None and not firing.guided and firing.surrogate == "rectangle":
         clipped = charge.clamp(*level_range(firing.weights, firing.signed))
         passed = (clipped == charge).to(charge.dtype)

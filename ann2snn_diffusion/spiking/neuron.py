@@ -113,7 +113,7 @@ class SpikingNeuron(nn.Module):
     def spikes(self, value: Tensor) -> Tensor:
         """The spike trains [T, B, …] for a value [S·B, …], tick by tick, with surrogate gradients."""
         unit, offset = self.levels(value)
-        charge = charge_of(value, unit, offset)
+        charge = charge_of(value, unit.reciprocal(), offset)
         if self.leak is None:
             return spike_train(charge, self._guided(value))
         return spike_train_of_increments(increments(self._by_tick(charge)), self.leak, self._guided(value))
@@ -139,7 +139,8 @@ class SpikingNeuron(nn.Module):
         many = self.level_range[1] > HIGHEST_TABULATED
         if self.leak is not None or firing.guided or early or many:
             return None
-        return firing.level(charge_of(value, *self.levels(value)))
+        unit, offset = self.levels(value)
+        return firing.level(charge_of(value, unit.reciprocal(), offset))
 
     def trains_of_levels(self, levels: Tensor) -> Tensor:
         """Spikes {−1, 0, 1} that an unguided neuron fires for each of its levels, [firing steps, L]; L in units."""

@@ -100,7 +100,7 @@ def ticks_backward(
 
 
 def _charges(means: Tensor, unit: Tensor, offset: Tensor) -> list[Tensor]:
-    return [charge_of(mean, unit, offset) for mean in means]
+    return [charge_of(mean, unit.reciprocal(), offset) for mean in means]
 
 
 def _handed_on(ticks: Iterable[Tick], amplitudes: Tensor | None) -> list[Tensor]:
