@@ -155,7 +155,7 @@ ROWS = (
         {"best factors": ("frugal-guided/threshold_search.json", "winner.guidance"),
          "stored factors": ("frugal-guided/threshold_search.json", "stored")},
     ),
-    script("forward-time", "forward --no-compiled --repeats 9"),
+    script("forward-time", "forward --no-compiled --repeats 15"),
     script("training-step", "training_step --repeats 3 --batch-size 32"),
 )  # fmt: skip
 ELSEWHERE = {
