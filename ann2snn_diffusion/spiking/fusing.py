@@ -16,7 +16,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.errors import first_line
 
 KINDS = 64
-"""Twice as many as a network has whose neurons are of all kinds."""
+"""More than a network has whose neurons are of all kinds."""
 Function = TypeVar("Function", bound=Callable[..., object])
 
 

@@ -1,4 +1,4 @@
-"""The level of a signed radix train with a dead zone, by bits: compiled, they take half the time of a look-up.
+"""The level of a signed radix train with a dead zone, by bits: compiled, that is faster than to look it up.
 
 Between the levels k and k + 1 the spikes that each takes set the boundary (see `conditions`, with π = ½):
 
@@ -9,9 +9,10 @@ the lowest two neighbours among the bits of k, in two's complement, that are equ
 
     spikes(k + 1) − spikes(k) = 0 where i is odd; where it is even, 1 if both bits are 0, and −1 if both are 1
 
-For 4m + 1 has a spike more than 4m, and 4m + 3 = 4·(m + 1) − 1 one more than 4m + 4; from 4m + 1 to 4m + 2, and from
-there to 4m + 3, it is as many as from m to m + 1, or none. A train has n digits, and its highest levels, which begin
-with a run of ones, take a spike for each of these: if the equal bits are in that run, k + 1 takes one more than said.
+For 4m + 1 has a spike more than 4m, and 4m + 3 = 4·(m + 1) − 1 one more than 4m + 4. From 4m + 1 to 4m + 2 it is as
+many as from m to m + 1 where m is odd, else none; from 4m + 2 to 4m + 3 so where m is even. A train has n digits, and
+its highest levels, which begin with a run of ones, take a spike for each of these: if the equal bits are in that run,
+k + 1 takes one more than said.
 """
 
 from __future__ import annotations

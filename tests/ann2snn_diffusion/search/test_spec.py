@@ -60,3 +60,8 @@ def test_counts_fit_the_objective_unless_told() -> None:
 
 def test_the_spec_names_every_dimension() -> None:
     assert get_args(Dimension) == DIMENSIONS
+
+
+def test_a_search_knows_how_many_passes_it_takes() -> None:
+    assert SearchSpec(objective="fid", count=100, batch_size=64, steps=10, evaluations=7).passes == 140
+    assert SearchSpec(objective="epsilon", count=100, batch_size=64, steps=10, evaluations=7).passes == 14
