@@ -14,7 +14,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ann2snn_diffusion.common.atomic_output import FRONT_FILE, make_folder, new_folder, refuse_existing, work_beside
+from ann2snn_diffusion.common.atomic_output import (
+    FRONT_FILE,
+    OutputError,
+    make_folder,
+    new_folder,
+    refuse_existing,
+    work_beside,
+)
 from ann2snn_diffusion.common.digest import digest, digest_of
 from ann2snn_diffusion.common.progress import Track, part_of, silent
 from ann2snn_diffusion.common.reservation import reserved
@@ -28,6 +35,7 @@ from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.reporting.picture import picture
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
 from ann2snn_diffusion.spiking.spec import SpikeSpec
+from ann2snn_diffusion.spiking.unet import SourceError, SpikingUNet2DModel
 from ann2snn_diffusion.workflows.conversion_settings import Settings
 from ann2snn_diffusion.workflows.convert import (
     Conversion,
@@ -155,9 +163,10 @@ def _gathered(
     """Describe all networks in ``folder``, and move them there."""
     grids, points = sample_grids({"ANN": source.unet}, source, writing, seed, track), []
     for place, one in places.items():
-        converted, energy = load_converted(place, str(source.unet.device)), one.calibration.energy or 0
-        grids |= sample_grids({f"SNN, energy {energy:g}": converted.unet}, source, writing, seed, track)
-        points.append(FrontPoint(energy, converted.provenance[-1]["after"]))
+        unet, measured = _made(place, str(source.unet.device))
+        energy = one.calibration.energy or 0
+        grids |= sample_grids({f"SNN, energy {energy:g}": unet}, source, writing, seed, track)
+        points.append(FrontPoint(energy, measured))
     content = {"source": source.name, "networks": [point.figures() for point in points]}
     (folder / FRONT_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     with picture(folder / "front.png") as file:
@@ -168,3 +177,12 @@ def _gathered(
     for place, point in zip(places, points, strict=True):
         place.rename(folder / f"energy-{point.energy:g}")
     return points
+
+
+def _made(place: Path, device: str) -> tuple[SpikingUNet2DModel, Mapping[str, float]]:
+    """A network that was made, maybe by an earlier run, and what was measured of it."""
+    try:
+        converted = load_converted(place, device)
+        return converted.unet, converted.provenance[-1]["after"]
+    except (SourceError, IndexError) as error:
+        raise OutputError(f"{place} is damaged; delete it and run the same command again.") from error

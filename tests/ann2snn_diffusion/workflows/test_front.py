@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
+from ann2snn_diffusion.common.atomic_output import OutputError
 from ann2snn_diffusion.common.progress import Advance, silent
 from ann2snn_diffusion.common.specs import SpecError
 from ann2snn_diffusion.models.loading import Source, load_converted
@@ -99,6 +100,17 @@ def test_a_network_of_other_settings_is_neither_taken_over_nor_lost(
     front.convert((0.2,), replace(SETTINGS.calibration, **change))
     assert front.calibrated == {"energy 0.2"}
     assert len(list(networks_folder(front.folder).iterdir())) == 1
+
+
+@pytest.mark.parametrize("file", ["conversion_report.json", "unet/diffusion_pytorch_model.safetensors"])
+def test_a_network_that_was_damaged_meanwhile_is_named(source: Source, tmp_path: Path, file: str) -> None:
+    front = Front(source, tmp_path / "front")
+    front.stop()
+    (network,) = networks_folder(front.folder).iterdir()
+    (network / file).unlink()
+    with pytest.raises(OutputError, match=rf"{network.name} is damaged; delete it and run the same command again"):
+        front.convert((0.2,))
+    assert not front.folder.exists()
 
 
 def test_an_energy_out_of_reach_leaves_nothing_behind(source: Source, tmp_path: Path) -> None:
