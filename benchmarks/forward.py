@@ -25,7 +25,7 @@ from ann2snn_diffusion.common.heap import keep_freed
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of network, and what the last step's spikes take more than usual."""
+    """A kind of network, and the factor on the firing condition of its last step."""
 
     spec: SpikeSpec
     last_step: float = 1.0
@@ -33,7 +33,7 @@ class Case:
 
 FRUGAL = SpikeSpec(doubled=("*",), dead_zone=True)
 CASES = {"nearest level": Case(SpikeSpec()), "dead zone": Case(FRUGAL), "dead zone, guided": Case(FRUGAL, 1.2)}
-"""Without a budget of energy, with one, and with less still."""
+"""Without a budget of energy, with one, and guided to fewer spikes."""
 
 
 def alternate(networks: list[Callable[[Tensor, Tensor], object]], batch_size: int, repeats: int) -> list[list[float]]:

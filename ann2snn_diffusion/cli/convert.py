@@ -137,6 +137,8 @@ def _convert_front(
             )
     except KeyboardInterrupt:
         kept = networks_folder(folder)
+        if not kept.exists():
+            raise
         raise InterruptionError(
             f"interrupted; networks that were finished are kept in {kept}, the same command goes on"
         ) from None

@@ -55,6 +55,11 @@ def scheduler_settings(scheduler: Any) -> dict[str, Any]:
     return {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
 
 
+def network_settings(unet: UNet2DModel) -> dict[str, Any]:
+    """A network's configuration; without where it came from."""
+    return {key: value for key, value in unet.config.items() if not key.startswith("_") and key != "converted_from"}
+
+
 class Decode(Protocol):
     """Makes images in [−1, 1] of the latents that a network draws."""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.atomic_output import OutputError, make_folder, new_file
 from ann2snn_diffusion.common.digest import digest, digest_of
 from ann2snn_diffusion.common.progress import Advance, idle
-from ann2snn_diffusion.diffusion.sampling import Drawing, sample, scheduler_settings, to_pixels
+from ann2snn_diffusion.diffusion.sampling import Drawing, network_settings, sample, scheduler_settings, to_pixels
 
 
 def shard_files(folder: Path, unet: UNet2DModel, scheduler: Any, drawing: Drawing) -> dict[int, Path]:
@@ -34,7 +34,7 @@ def shard_files(folder: Path, unet: UNet2DModel, scheduler: Any, drawing: Drawin
         more["decoder"] = digest(drawing.decode.network)
     key = digest(
         unet, config=scheduler_settings(scheduler), kind=type(scheduler).__name__, steps=drawing.steps,
-        seed=drawing.seed, batch_size=drawing.batch_size, spiking=unet.config.get("spiking"), **more,
+        seed=drawing.seed, batch_size=drawing.batch_size, settings_of_network=network_settings(unet), **more,
     )[:16]  # fmt: skip
     return {rows.start: folder / key / f"{rows.start:06d}-{rows.stop:06d}.safetensors" for rows in drawing.batches()}
 

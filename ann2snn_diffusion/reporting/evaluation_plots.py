@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ann2snn_diffusion.common.atomic_output import OutputError, make_folder
+from ann2snn_diffusion.common.atomic_output import make_folder
 from ann2snn_diffusion.evaluation.figures import Evaluation
 from ann2snn_diffusion.evaluation.noise_strata import NoiseStratum
 from ann2snn_diffusion.evaluation.site_statistics import SiteReport
@@ -14,20 +14,6 @@ from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.reporting.picture import picture
 
 PLOTS = ("samples.png", "error.png", "sites.png")
-
-
-def refuse_others_picture(folder: Path) -> None:
-    """Check a folder for plots, which replace those of an earlier evaluation and nothing else.
-
-    Raises:
-        OutputError: it has a picture of one of their names, and none of the others: an evaluation did not draw that.
-    """
-    there = [name for name in PLOTS if (folder / name).exists()]
-    if len(there) == 1:
-        raise OutputError(
-            f"{folder / there[0]} is no picture of an evaluation, for none of its other plots lies beside it; choose "
-            "another folder for `plots`."
-        )
 
 
 def save_plots(folder: Path, evaluation: Evaluation, shown: int = 64) -> None:

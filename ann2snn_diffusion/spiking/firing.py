@@ -7,7 +7,8 @@ Of an analog value x (the accumulated membrane charge), in units of the smallest
     signed:                 s_t = ±Θ(±v − g·C_t);         v ← v − W_t·s_t
 
 A signed site is a positive and a negative neuron on one membrane; for C_t see `conditions`. With guidance g = 1 the
-loop has a closed form: a table of the quarters of a unit where there is a dead zone, and elsewhere
+loop has a closed form: a table of the quarters of a unit where there is a dead zone, or the same by bits
+(`sparse_levels`); and elsewhere
 
     Σ_t W_t·s_t = clamp(round(v), lowest, highest)
 
@@ -61,7 +62,7 @@ class Firing:
 
     @property
     def bits(self) -> bool:
-        """Whether signed spikes weigh 1, 2, 4, …; where there is a dead zone their trains are sparse."""
+        """Whether signed spikes weigh 1, 2, 4, …; with a dead zone such trains are always sparse (`SpikeSpec`)."""
         return self.signed and self.weights[0] == 2 ** (len(self.weights) - 1)
 
     def spikes(self, membrane: Tensor, weight: int) -> Tensor:

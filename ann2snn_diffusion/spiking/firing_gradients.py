@@ -38,7 +38,7 @@ class FireAll(torch.autograd.Function):
         """offset + unit · Σ_t A_t·s_t, shaped as ``value``; amplitudes [T], None: the step weights."""
         ctx.save_for_backward(value, unit, offset, amplitudes)
         ctx.firing, ctx.fuse = firing, fuse
-        # A kernel that divides does so at every place.
+        # The reciprocal is taken here: a kernel would divide once for each place.
         return fuse(fire_all)(value, unit, unit.reciprocal(), offset, amplitudes, firing)
 
     @staticmethod

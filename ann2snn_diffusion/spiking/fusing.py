@@ -6,9 +6,9 @@ As plain operations, every one of dozens goes through memory on its own, or, on 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import cache, wraps
-from typing import Protocol, TypeVar
+from inspect import signature
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from ann2snn_diffusion.common.errors import first_line
 
 KINDS = 64
-"""More than a network has whose neurons are of all kinds."""
+"""Kernels of one function that torch may keep, where it can be told; a network needs 8 to 16, and else it keeps 8."""
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -36,7 +36,10 @@ def unfused(function: Function) -> Function:
 @cache
 def compiled(function: Function) -> Function:
     """The function compiled, for any shapes, without gradients; its first calls take seconds."""
-    kernel = torch.compile(function, dynamic=True)
+    limit: dict[str, Any] = (
+        {"recompile_limit": KINDS} if "recompile_limit" in signature(torch.compile).parameters else {}
+    )
+    kernel = torch.compile(function, dynamic=True, **limit)
 
     @wraps(function)
     def call(*arguments: object) -> object:
@@ -44,16 +47,6 @@ def compiled(function: Function) -> Function:
         return kernel(*(part.detach().contiguous() if isinstance(part, Tensor) else part for part in arguments))
 
     return call  # pyright: ignore[reportReturnType]
-
-
-def many_kinds() -> AbstractContextManager[object]:
-    """Let torch compile a function for many kinds of arguments, not for eight alone, inside the ``with`` block.
-
-    Kinds of neurons: signed or not, doubled or not, guided or not, of one noise segment or of many.
-    """
-    from torch._dynamo import config  # takes a second
-
-    return config.patch(recompile_limit=KINDS)
 
 
 def problem_on(device: torch.device) -> str | None:

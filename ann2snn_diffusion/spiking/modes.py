@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.forward_pass import Listener, Measure
-from ann2snn_diffusion.spiking.fusing import many_kinds, problem_on
+from ann2snn_diffusion.spiking.fusing import problem_on
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
 
 LOG = logging.getLogger(__name__)
 FUSED_FROM = 200
-"""Passes; compiling takes as long as a hundred of them save."""
+"""Passes from which fusing pays: compiling takes about as long as a hundred of them save."""
 
 
 @contextmanager
@@ -64,8 +64,7 @@ def fused(network: SpikingUNet2DModel) -> Iterator[None]:
     """
     before, network.mode.fused = network.mode.fused, True
     try:
-        with many_kinds():
-            yield
+        yield
     finally:
         network.mode.fused = before
 

@@ -1,6 +1,6 @@
 """The level of a signed radix train with a dead zone, by bits: compiled, that is faster than to look it up.
 
-Between the levels k and k + 1 the spikes that each takes set the boundary (see `conditions`, with π = ½):
+Where the boundary between the levels k and k + 1 lies depends on how many spikes each takes (see `conditions`, π = ½):
 
     k + 1 from the charge  k + ½ + ¼·(spikes(k + 1) − spikes(k))  on
 
@@ -9,10 +9,12 @@ the lowest two neighbours among the bits of k, in two's complement, that are equ
 
     spikes(k + 1) − spikes(k) = 0 where i is odd; where it is even, 1 if both bits are 0, and −1 if both are 1
 
-For 4m + 1 has a spike more than 4m, and 4m + 3 = 4·(m + 1) − 1 one more than 4m + 4. From 4m + 1 to 4m + 2 it is as
-many as from m to m + 1 where m is odd, else none; from 4m + 2 to 4m + 3 so where m is even. A train has n digits, and
-its highest levels, which begin with a run of ones, take a spike for each of these: if the equal bits are in that run,
-k + 1 takes one more than said.
+For 4m + 1 has a spike more than 4m, and 4m + 3 = 4·(m + 1) − 1 one more than 4m + 4. From 4m + 1 to 4m + 2 the
+difference is that from m to m + 1 if m is odd, and 0 if it is even; from 4m + 2 to 4m + 3 the other way round.
+
+A train has n digits, so it cannot write 2^n − 2^j as 2^n less a spike: where k ≥ 0 begins with a run of ones at bit
+n − 1, or −k − 1 does, each is a spike of its own. If the equal bits lie in that run, the difference is one more than
+said, or one less where k is negative.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from calibration.levels import QUARTERS
+from calibration.levels import QUARTERS, whole_numbers_of
 
 EVEN = 0x55555555
 """The bits 0, 2, 4, …"""
@@ -28,7 +30,8 @@ EVEN = 0x55555555
 
 def sparse_level(charge: Tensor, highest: int) -> Tensor:
     """The level, −``highest`` … ``highest`` = 2^n − 1, of every charge in units; NaN of NaN."""
-    quarter = (charge * QUARTERS).floor().clamp(-QUARTERS * highest, QUARTERS * highest + 1)
+    # Of a unit's four quarters, 2 − (spikes more) belong to k + 1, but for those of the last level.
+    quarter = (whole_numbers_of(charge) * QUARTERS).floor().clamp(-QUARTERS * highest, QUARTERS * highest + 1)
     whole = quarter.int()
     k = whole >> 2
     equal = ~(k ^ (k >> 1))
@@ -38,5 +41,4 @@ def sparse_level(charge: Tensor, highest: int) -> Tensor:
     in_run = ((k ^ negative) | (lowest - 1)) == highest
     one_more = ((lowest & highest) ^ negative) - negative
     more = (even - 2 * (even & k) + torch.where(in_run, one_more, 0)).clamp(-1, 1)
-    # Of a unit's four quarters, 2 − (spikes more) belong to k + 1.
-    return ((whole + 2 - more) >> 2).to(charge.dtype) + 0 * quarter
+    return (((whole + 2 - more) >> 2) + 0 * quarter).to(charge.dtype)

@@ -16,7 +16,7 @@ from accelerate import PartialState
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from ann2snn_diffusion.common.atomic_output import new_file, refuse_file
+from ann2snn_diffusion.common.atomic_output import OutputError, new_file, occupied, refuse_file
 from ann2snn_diffusion.common.digest import digest, digest_of
 from ann2snn_diffusion.common.processes import everywhere, reserved_by_main
 from ann2snn_diffusion.common.progress import Advance, Track, silent
@@ -34,9 +34,9 @@ from ann2snn_diffusion.evaluation.real_data import RealData
 from ann2snn_diffusion.evaluation.records import EVALUATION_FILE
 from ann2snn_diffusion.evaluation.shards import draw_shards, read_shards, shard_files
 from ann2snn_diffusion.evaluation.spec import EvaluationSpec
-from ann2snn_diffusion.models.folders import BUNDLED
+from ann2snn_diffusion.models.folders import BUNDLED, read_json
 from ann2snn_diffusion.models.loading import Converted
-from ann2snn_diffusion.reporting.evaluation_plots import refuse_others_picture, save_plots
+from ann2snn_diffusion.reporting.evaluation_plots import PLOTS, save_plots
 from ann2snn_diffusion.spiking.folding import require_ann
 from ann2snn_diffusion.spiking.modes import fused_where_it_pays
 from ann2snn_diffusion.spiking.unet import SpikingUNet2DModel
@@ -132,17 +132,32 @@ def evaluate_to_folder(
     for place in (output / "images", plots or output):
         refuse_file(place)
     if plots is not None:
-        refuse_others_picture(plots)
+        _refuse_others_picture(plots, output / EVALUATION_FILE)
     spec, process = spec or EvaluationSpec(), process or PartialState()
     with reserved_by_main(output, process):
         found = _evaluated(converted, spec, real, output / "images", process, track)
         return None if found is None else _written(found, converted, output, plots)
 
 
+def _refuse_others_picture(plots: Path, last: Path) -> None:
+    """Check a folder for plots: those that the ``last`` evaluation told of are replaced, and no other picture.
+
+    Raises:
+        OutputError: a picture that it did not draw.
+    """
+    there = [plots / name for name in PLOTS if occupied(plots / name)]
+    if not there:
+        return
+    settings = read_json(last).get("settings") if last.is_file() else None
+    if not isinstance(settings, dict) or settings.get("plots") != str(plots.resolve()):
+        raise OutputError(f"{there[0]} was not drawn by {last}; choose another folder for `plots`.")
+
+
 def _written(found: Evaluation, converted: Converted, output: Path, plots: Path | None) -> Evaluation:
     weights = "EMA" if converted.name == BUNDLED else "as published; EMA or not is not recorded"
     origin = {"ann": converted.name, "ann_revision": converted.revision, "ann_weights": weights}
-    found = dataclasses.replace(found, settings=origin | found.settings | {"provenance": list(converted.provenance)})
+    told = {"provenance": list(converted.provenance), "plots": None if plots is None else str(plots.resolve())}
+    found = dataclasses.replace(found, settings=origin | found.settings | told)
     with new_file(output / EVALUATION_FILE) as file:
         file.write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n", "utf-8")
     if plots is not None:

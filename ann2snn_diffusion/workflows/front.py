@@ -6,6 +6,8 @@ Every network is written when it is found, into a folder beside the result: a fr
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +21,7 @@ from ann2snn_diffusion.common.atomic_output import (
     OutputError,
     make_folder,
     new_folder,
+    occupied,
     refuse_existing,
     work_beside,
 )
@@ -27,10 +30,11 @@ from ann2snn_diffusion.common.progress import Track, part_of, silent
 from ann2snn_diffusion.common.reservation import reserved
 from ann2snn_diffusion.common.specs import require
 from ann2snn_diffusion.common.versions import version_of
-from ann2snn_diffusion.diffusion.sampling import scheduler_settings
+from ann2snn_diffusion.diffusion.sampling import network_settings, scheduler_settings
 from ann2snn_diffusion.evaluation.fidelity import fidelity_on, fidelity_states
 from ann2snn_diffusion.models.loading import Source, load_converted
-from ann2snn_diffusion.reporting.front_plot import plot_front
+from ann2snn_diffusion.models.provenance import LIBRARIES
+from ann2snn_diffusion.reporting.front_plot import ERRORS, plot_front
 from ann2snn_diffusion.reporting.image_grids import save_grids
 from ann2snn_diffusion.reporting.picture import picture
 from ann2snn_diffusion.spiking.calibration_spec import CalibrationSpec
@@ -100,7 +104,7 @@ def front_to_folder(
     refuse_images(source, images)
     each = [
         Settings.of(settings.spec, replace(settings.calibration, energy=energy), source.unet, source.scheduler)
-        for energy in sorted(energies)
+        for energy in {f"{energy:g}": energy for energy in sorted(energies)}.values()
     ]
     refuse_existing(output, writing.force, source.folder, FRONT_FILE)
     with reserved(output):
@@ -111,6 +115,8 @@ def front_to_folder(
             _convert(source, places, images, writing, track)
             with new_folder(output, writing.force, source.folder, FRONT_FILE) as folder:
                 points = _gathered(source, folder, places, writing, settings.calibration.seed, track)
+            for place in places:
+                shutil.rmtree(place, ignore_errors=True)
         finally:
             with suppress(OSError):
                 working.rmdir()  # unless networks are kept in it
@@ -124,10 +130,12 @@ def _places(
     begun_with = uncalibrated(source, settings[0].spec)
     shared: dict[str, Any] = {
         "scheduler": scheduler_settings(source.scheduler), "kind": type(source.scheduler).__name__,
-        "spiking": settings[0].spec.to_dict(), "dtype": writing.dtype, "folded": writing.folded,
+        "settings_of_network": network_settings(begun_with), "source": (source.name, source.revision),
+        "dtype": writing.dtype, "folded": writing.folded,
+        "decoder": None if source.decoder is None else digest(source.decoder.network),
         "images": None if images is None else digest_of(images),
         "condition": None if source.condition is None else digest_of(source.condition),
-        "versions": [version_of(name) for name in ("ann2snn-diffusion", "torch")],
+        "versions": [version_of(name) for name in ("ann2snn-diffusion", *LIBRARIES)],
     }  # fmt: skip
     places = {}
     for one in settings:
@@ -139,8 +147,15 @@ def _places(
 def _convert(
     source: Source, places: Mapping[Path, Settings], images: Tensor | None, writing: Writing, track: Track
 ) -> None:
-    """Make the networks that are not there yet."""
-    missing = {place: one for place, one in places.items() if not place.exists()}
+    """Make the networks that are not there yet.
+
+    Raises:
+        OutputError: one that is there is damaged.
+    """
+    device = str(source.unet.device)
+    for place in filter(occupied, places):
+        _made(place, device)
+    missing = {place: one for place, one in places.items() if not occupied(place)}
     if not missing:
         return
     settings = next(iter(places.values()))
@@ -160,7 +175,7 @@ def _convert(
 def _gathered(
     source: Source, folder: Path, places: Mapping[Path, Settings], writing: Writing, seed: int, track: Track
 ) -> list[FrontPoint]:
-    """Describe all networks in ``folder``, and move them there."""
+    """All networks in ``folder``, described there."""
     grids, points = sample_grids({"ANN": source.unet}, source, writing, seed, track), []
     for place, one in places.items():
         unet, measured = _made(place, str(source.unet.device))
@@ -175,14 +190,26 @@ def _gathered(
         with picture(folder / "samples.png") as file:
             save_grids(file, grids)
     for place, point in zip(places, points, strict=True):
-        place.rename(folder / f"energy-{point.energy:g}")
+        shutil.copytree(place, folder / f"energy-{point.energy:g}", copy_function=_link)
     return points
+
+
+def _link(file: str, copy: str) -> None:
+    """A second name for a file, or a copy where a disk has no such thing."""
+    try:
+        os.link(file, copy)
+    except OSError:
+        shutil.copy2(file, copy)
 
 
 def _made(place: Path, device: str) -> tuple[SpikingUNet2DModel, Mapping[str, float]]:
     """A network that was made, maybe by an earlier run, and what was measured of it."""
     try:
         converted = load_converted(place, device)
-        return converted.unet, converted.provenance[-1]["after"]
-    except (SourceError, IndexError) as error:
+        measured: Mapping[str, float] = converted.provenance[-1]["after"]
+        missing = {*ERRORS, "energy_share"} - measured.keys()
+    except (SourceError, IndexError, KeyError, AttributeError) as error:
         raise OutputError(f"{place} is damaged; delete it and run the same command again.") from error
+    if missing:
+        raise OutputError(f"{place} is damaged: {min(missing)} is not told; delete it and run the same command again.")
+    return converted.unet, measured

@@ -25,7 +25,16 @@ def test_no_number_has_no_level_and_infinity_the_last_one() -> None:
     assert found[1:].tolist() == [15, -15]
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_levels_are_of_the_charges_type(dtype: torch.dtype) -> None:
-    assert sparse_level(torch.tensor([-6.0, 0.5, 0.75], dtype=dtype), 7).tolist() == [-6, 0, 1]
-    assert sparse_level(torch.zeros(1, dtype=dtype), 7).dtype == dtype
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("digits", [4, 7, 8, 10])
+def test_in_every_precision_levels_are_those_of_the_charge_as_it_is(digits: int, dtype: torch.dtype) -> None:
+    neuron = SpikingNeuron(1, True, SpikeSpec(5, "radix", dead_zone=True, segments=(0,)), doubled=True)
+    if digits != 10:
+        neuron = SpikingNeuron(1, True, SpikeSpec(digits, "radix", dead_zone=True, segments=(0,)))
+    lowest, highest = neuron.level_range
+    charge = torch.tensor([-6.0, 0.5, 0.75, -0.75, 1.5, 2.0, 1e4, -1e4, torch.nan], dtype=dtype)
+    expected = level_of(charge.float(), lowest, highest, neuron.table)
+    assert expected[:6].tolist() == [-6, 0, 1, 0, 2, 2]
+    for found in (sparse_level(charge, highest), level_of(charge.clone(), lowest, highest, neuron.table)):
+        torch.testing.assert_close(found.to(dtype), expected.to(dtype), rtol=0, atol=0, equal_nan=True)
+    assert sparse_level(charge, highest).dtype == dtype

@@ -115,17 +115,21 @@ def test_without_real_images_fidelity_is_measured_all_the_same(converted: Conver
     assert {file.name for file in (tmp_path / "plots").iterdir()} == {"samples.png", "error.png", "sites.png"}
 
 
-def test_plots_replace_those_of_an_evaluation_and_no_other_picture(converted: Converted, tmp_path: Path) -> None:
+def test_plots_replace_those_of_the_last_evaluation_and_no_other_picture(converted: Converted, tmp_path: Path) -> None:
     spec, plots = EvaluationSpec(count=2, steps=2, states_per_stratum=2), tmp_path / "plots"
     plots.mkdir()
-    (plots / "samples.png").write_text("mine")
-    with pytest.raises(OutputError, match=r"samples.png is no picture of an evaluation.*`plots`"):
+    (plots / "error.png").write_text("mine")
+    with pytest.raises(OutputError, match=r"error.png was not drawn by .*`plots`"):
         evaluate_to_folder(converted, tmp_path / "out", spec=spec, plots=plots)
-    assert (plots / "samples.png").read_text() == "mine"
+    assert (plots / "error.png").read_text() == "mine"
     assert not (tmp_path / "out").exists()
-    (plots / "error.png").write_text("drawn by the last evaluation")
+    (plots / "error.png").unlink()
+    evaluate_to_folder(converted, tmp_path / "out", spec=spec, plots=plots)
+    (plots / "error.png").unlink()  # as if it had been left out
     evaluate_to_folder(converted, tmp_path / "out", spec=spec, plots=plots)
     assert (plots / "error.png").read_bytes()[1:4] == b"PNG"
+    with pytest.raises(OutputError, match="was not drawn by"):
+        evaluate_to_folder(converted, tmp_path / "another", spec=spec, plots=plots)
 
 
 def test_too_few_images_are_refused_before_any_is_drawn(converted: Converted, real: RealData, tmp_path: Path) -> None:

@@ -102,15 +102,59 @@ def test_a_network_of_other_settings_is_neither_taken_over_nor_lost(
     assert len(list(networks_folder(front.folder).iterdir())) == 1
 
 
-@pytest.mark.parametrize("file", ["conversion_report.json", "unet/diffusion_pytorch_model.safetensors"])
-def test_a_network_that_was_damaged_meanwhile_is_named(source: Source, tmp_path: Path, file: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("conversion_report.json", None),
+        ("conversion_report.json", '{"provenance": [{"command": "convert", "settings": {}}]}'),
+        ("conversion_report.json", '{"provenance": [{"command": "convert", "settings": {}, "after": {}}]}'),
+        ("unet/diffusion_pytorch_model.safetensors", None),
+    ],
+)
+def test_a_network_that_was_damaged_meanwhile_is_named_before_others_are_made(
+    source: Source, tmp_path: Path, file: str, content: str | None
+) -> None:
     front = Front(source, tmp_path / "front")
     front.stop()
     (network,) = networks_folder(front.folder).iterdir()
     (network / file).unlink()
-    with pytest.raises(OutputError, match=rf"{network.name} is damaged; delete it and run the same command again"):
-        front.convert((0.2,))
+    if content is not None:
+        (network / file).write_text(content)
+    with pytest.raises(OutputError, match=rf"{network.name} is damaged.*; delete it and run the same command again"):
+        front.convert((0.2, 0.4))
+    assert not front.calibrated
     assert not front.folder.exists()
+
+
+def test_a_network_of_another_ann_is_not_taken_over(source: Source, tmp_path: Path) -> None:
+    front = Front(source, tmp_path / "front")
+    front.stop()
+    source.unet.register_to_config(norm_eps=0.1)  # the same weights
+    front.convert((0.2,))
+    assert front.calibrated == {"energy 0.2"}
+
+
+def test_networks_are_kept_until_the_front_is_there(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = Front(source, tmp_path / "front")
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.copytree", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            front.convert((0.2,))
+    front.convert((0.2,))
+    assert not front.calibrated
+    assert set(tmp_path.iterdir()) == {front.folder}
+
+
+def test_energies_that_are_called_the_same_make_one_network(source: Source, tmp_path: Path) -> None:
+    front = Front(source, tmp_path / "front")
+    front.convert((0.3, 0.30000001))
+    assert [file.name for file in front.folder.glob("energy-*")] == ["energy-0.3"]
 
 
 def test_an_energy_out_of_reach_leaves_nothing_behind(source: Source, tmp_path: Path) -> None:
