@@ -63,11 +63,11 @@ def level_of(
     """
     if table is None:
         return charge.round_().clamp_(lowest, highest)
-    quarter = whole_numbers_of(charge).mul_(QUARTERS).floor_().sub_(QUARTERS * lowest)  # in this order exact
+    quarter = widened(charge).mul_(QUARTERS).floor_().sub_(QUARTERS * lowest)  # in this order exact
     return _look_up(table, quarter.clamp_(0, len(table) - 2).nan_to_num_(len(table) - 1), out)
 
 
-def whole_numbers_of(charge: Tensor) -> Tensor:
+def widened(charge: Tensor) -> Tensor:
     """The charge in a type that holds the number of every quarter, which half precision does not."""
     return charge.float() if charge.dtype.itemsize < 4 else charge
 

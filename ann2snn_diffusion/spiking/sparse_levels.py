@@ -22,7 +22,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from calibration.levels import QUARTERS, whole_numbers_of
+from calibration.levels import QUARTERS, widened
 
 EVEN = 0x55555555
 """The bits 0, 2, 4, …"""
@@ -31,7 +31,7 @@ EVEN = 0x55555555
 def sparse_level(charge: Tensor, highest: int) -> Tensor:
     """The level, −``highest`` … ``highest`` = 2^n − 1, of every charge in units; NaN of NaN."""
     # Of a unit's four quarters, 2 − (spikes more) belong to k + 1, but for those of the last level.
-    quarter = (whole_numbers_of(charge) * QUARTERS).floor().clamp(-QUARTERS * highest, QUARTERS * highest + 1)
+    quarter = (widened(charge) * QUARTERS).floor().clamp(-QUARTERS * highest, QUARTERS * highest + 1)
     whole = quarter.int()
     k = whole >> 2
     equal = ~(k ^ (k >> 1))
