@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import torch
+from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from ann2snn_diffusion.spiking.folding import require_ann
@@ -79,6 +80,7 @@ def fusing_pays(device: torch.device, passes: int) -> bool:
     return problem is None
 
 
-def fused_where_it_pays(network: SpikingUNet2DModel, passes: int) -> AbstractContextManager[None]:
-    """Run ``network`` fused for ``passes``, inside the ``with`` block, where that takes less time."""
-    return fused(network) if fusing_pays(network.device, passes) else nullcontext()
+def fused_where_it_pays(network: UNet2DModel, passes: int) -> AbstractContextManager[None]:
+    """Run ``network`` fused for ``passes``, inside the ``with`` block, where that takes less time; an ANN as it is."""
+    spiking = isinstance(network, SpikingUNet2DModel)
+    return fused(network) if spiking and fusing_pays(network.device, passes) else nullcontext()

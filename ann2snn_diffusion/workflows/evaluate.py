@@ -6,7 +6,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -185,8 +185,7 @@ def _draw(
     """Images, uint8 [N, C, H, W]; shards that are finished are not drawn again."""
     files = shard_files(folder, network, sampler, drawing)
     passes = drawing.steps * sum(not file.exists() for file in files.values())
-    spiking = isinstance(network, SpikingUNet2DModel)
-    with fused_where_it_pays(network, passes) if spiking else nullcontext():
+    with fused_where_it_pays(network, passes):
         draw_shards(files, network, sampler, drawing, process, announce)
     return read_shards(files)
 

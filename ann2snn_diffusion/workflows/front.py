@@ -152,12 +152,11 @@ def _convert(
     Raises:
         OutputError: one that is there is damaged.
     """
-    device = str(source.unet.device)
-    for place in filter(occupied, places):
-        _made(place, device)
     missing = {place: one for place, one in places.items() if not occupied(place)}
     if not missing:
         return
+    for place in places.keys() - missing.keys():
+        _made(place, str(source.unet.device))
     settings = next(iter(places.values()))
     recording, seed = recorded(source, settings, images, track), settings.calibration.seed
     states = fidelity_states(recording.make(), source.scheduler, seed, track=track, condition=source.condition)
